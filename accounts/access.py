@@ -1,0 +1,99 @@
+"""Roles, verbs and the one policy table: who may do what, by action name. It knows no machine.
+
+`RULES` is the source of the docs' matrix, of every view's check, of `visible_to`, and of the matrix test.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.db import models
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+class Role(models.TextChoices):
+    OPERATOR = "operator", "operator"
+    OWNER = "owner", "owner"
+    AUDITOR = "auditor", "auditor"
+
+
+class Verb(models.TextChoices):
+    """What a grant on one machine can give; its owner has them all."""
+
+    VIEW = "view", "see it"
+    CONSOLE = "console", "use its console and set keys and the root password"
+    POWER = "power", "start, stop and restart it"
+    REBUILD = "rebuild", "reinstall it"
+    BACKUP = "backup", "back it up and restore it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """Who may do an action.
+
+    `roles` may do it anywhere; with `verb`, so may whoever holds that verb on the machine concerned
+    (its owner, or somebody with a grant).
+    """
+
+    says: str
+    roles: frozenset[Role]
+    verb: Verb | None = None
+
+
+_OP = frozenset({Role.OPERATOR})
+_ALL = frozenset(Role)
+_SEES = frozenset({Role.OPERATOR, Role.OWNER})
+
+RULES: dict[str, Rule] = {
+    "overview.view": Rule(says="see the whole network", roles=_OP),
+    "account.own": Rule(says="see and change one's own account and SSH keys", roles=_ALL),
+    "help.view": Rule(says="read the help", roles=_ALL),
+    "people.view": Rule(says="see users and owners", roles=_OP),
+    "people.change": Rule(says="invite, deactivate and change users and owners", roles=_OP),
+    "audit.view": Rule(says="read the audit log", roles=frozenset({Role.OPERATOR, Role.AUDITOR})),
+    "job.view": Rule(says="see a job", roles=_OP, verb=Verb.VIEW),
+    "job.approve": Rule(says="approve what he asked for himself", roles=_OP, verb=Verb.VIEW),
+    "job.cancel": Rule(says="cancel what he asked for himself", roles=_OP, verb=Verb.VIEW),
+    "host.view": Rule(says="see the hosts", roles=_OP),
+    "zone.view": Rule(says="see zones and external addresses", roles=_OP),
+    "zone.create": Rule(says="create a zone", roles=_OP),
+    "zone.change": Rule(says="change a zone", roles=_OP),
+    "zone.delete": Rule(says="delete a zone", roles=_OP),
+    "image.view": Rule(says="see the images", roles=_OP),
+    "image.add": Rule(says="add an image", roles=_OP),
+    "machine.view": Rule(says="see a machine", roles=_OP, verb=Verb.VIEW),
+    "machine.create": Rule(says="create a machine", roles=_OP),
+    "machine.delete": Rule(says="delete a machine", roles=_OP),
+    "machine.start": Rule(says="start a machine", roles=_OP, verb=Verb.POWER),
+    "machine.stop": Rule(says="stop a machine", roles=_OP, verb=Verb.POWER),
+    "machine.reboot": Rule(says="restart a machine", roles=_OP, verb=Verb.POWER),
+    "machine.key": Rule(says="choose the SSH keys on a machine", roles=_OP, verb=Verb.CONSOLE),
+    "machine.password": Rule(says="set a one-time root password", roles=_OP, verb=Verb.CONSOLE),
+    "firewall.view": Rule(says="see services, policy, restrictions and revisions", roles=_OP),
+    "service.publish": Rule(says="publish a service", roles=_OP),
+    "service.unpublish": Rule(says="unpublish a service", roles=_OP),
+    "restriction.change": Rule(says="change zone restrictions", roles=_OP),
+    "policy.change": Rule(says="change who may reach whom", roles=_OP),
+    "firewall.apply": Rule(says="apply the firewall", roles=_OP),
+    "firewall.import": Rule(says="import a rule file", roles=_OP),
+}
+
+
+def may(user: User, action: str, *, verbs: frozenset[str] = frozenset()) -> bool:
+    """Whether `user` may do `action`; `verbs` are those he holds on the object concerned.
+
+    Raises KeyError for an action the table does not know.
+    """
+    rule = RULES[action]
+    if not user.is_active:
+        return False
+    return user.role in rule.roles or (rule.verb is not None and user.role == Role.OWNER and rule.verb in verbs)
+
+
+def may_somewhere(user: User, action: str) -> bool:
+    """Whether there can be an object on which `user` may do `action`."""
+    rule = RULES[action]
+    return user.is_active and (user.role in rule.roles or (rule.verb is not None and user.role == Role.OWNER))

@@ -1,0 +1,64 @@
+"""How a view declares its access, and how its user is named in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, cast
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseNotAllowed
+
+from accounts.access import RULES, may_somewhere
+from accounts.models import User
+from audit.log import Actor, session_digest
+
+
+class UserRequest(HttpRequest):
+    """A request whose user is known."""
+
+    user: User
+
+
+P = ParamSpec("P")
+View = Callable[Concatenate[UserRequest, P], HttpResponseBase]
+Door = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+
+
+def page(action: str, *, methods: tuple[str, ...] = ("GET",)) -> Callable[[View[P]], Door[P]]:
+    """Declare a view's access: the action of the policy table it is, and its methods.
+
+    Who is not signed in goes to the sign-in page; who can nowhere do `action` gets the 404 page. The view
+    itself fetches its object through `visible_to`, so that another's object is a 404 too.
+    """
+    if action not in RULES:
+        raise KeyError(action)
+
+    def declare(view: View[P]) -> Door[P]:
+        @wraps(view)
+        def door(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            if not request.user.is_authenticated:
+                return redirect_to_login(request.get_full_path())
+            user = request.user
+            if not may_somewhere(user, action):
+                raise Http404
+            if request.method not in (*methods, *(("HEAD",) if "GET" in methods else ())):
+                return HttpResponseNotAllowed(methods)
+            return view(cast(UserRequest, request), *args, **kwargs)
+
+        door.access = action  # type: ignore[attr-defined]
+        door.methods = methods  # type: ignore[attr-defined]
+        return cast(Door[P], door)
+
+    return declare
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """The signed-in user as the audit log names him."""
+    user = cast(User, request.user)
+    return Actor(
+        id=user.pk,
+        name=user.get_username(),
+        session=session_digest(request.session.session_key),
+        address=request.META.get("REMOTE_ADDR", "") or "",
+    )

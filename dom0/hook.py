@@ -1,0 +1,249 @@
+#!/usr/bin/python3 -I
+"""libvirt's hook for lxc machines: mounts a machine's volume before it starts, lets go of it afterwards.
+
+libvirt calls `lxc NAME prepare|start|started|stopped|release|reconnect begin|end -` with the domain's XML on
+stdin. Everything needed stands in that XML, in the element
+
+    <fridu:root xmlns:fridu="https://fridu.org/xmlns/machine/1" volume="…" mount="…" uid_base="…"/>
+
+below <metadata>: the volume (an image file or a block device holding ext4), the folder it is mounted at, and
+the first of the 65,536 user ids that the machine's root..65535 have on this host. The mount is *idmapped*: ids
+on disk stay 0..65535, so the same volume boots under lxc, qemu and Xen. A domain without the element is not
+ours and left alone. Calling it twice does no harm. A complaint goes to stderr, from where libvirt shows it.
+
+Stands alone (`python3 -I`, standard library only), since libvirt must be able to run it before anything of
+Fridu is there.
+"""
+
+from __future__ import annotations
+
+import sys
+
+if len(sys.argv) > 2 and sys.argv[2] not in ("prepare", "release"):
+    sys.exit(0)  # before the imports: libvirt calls this five times a start
+
+import ctypes
+import fcntl
+import os
+import stat
+import struct
+import subprocess
+import time
+import xml.etree.ElementTree as ElementTree
+from dataclasses import dataclass
+
+NAMESPACE = "https://fridu.org/xmlns/machine/1"
+BLOCK = 65_536  # user ids a machine
+LOWEST_BASE = 100_000
+
+# The same numbers on every architecture (>= 424).
+SYS_MOVE_MOUNT, SYS_FSOPEN, SYS_FSCONFIG, SYS_FSMOUNT, SYS_MOUNT_SETATTR = 429, 430, 431, 432, 442
+FSCONFIG_SET_STRING, FSCONFIG_CMD_CREATE = 1, 6
+FSOPEN_CLOEXEC = FSMOUNT_CLOEXEC = 1
+MOUNT_ATTR_NODEV, MOUNT_ATTR_IDMAP = 0x4, 0x100000
+AT_EMPTY_PATH, AT_FDCWD, MOVE_MOUNT_F_EMPTY_PATH = 0x1000, -100, 0x4
+CLONE_NEWUSER = 0x10000000
+
+LOOP_CONFIGURE, LOOP_GET_STATUS64, LOOP_CTL_GET_FREE = 0x4C0A, 0x4C05, 0x4C82
+LO_FLAGS_AUTOCLEAR = 4
+LOOP_INFO64 = struct.Struct("QQQQQIIII64s64s32sQQ")
+UNMOUNT_PATIENCE_S = 5.0
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Complaint(Exception):
+    """Why the machine can't start: a sentence."""
+
+
+@dataclass(frozen=True)
+class Root:
+    """A machine's root volume and where it goes."""
+
+    volume: str
+    mount: str
+    uid_base: int
+
+
+def read(xml: bytes) -> Root | None:
+    """The root that the domain's XML names, None for a domain that is not ours. Raises Complaint."""
+    domain = ElementTree.fromstring(xml)
+    found = domain.find(f"metadata//{{{NAMESPACE}}}root")
+    if found is None:
+        return None
+    try:
+        root = Root(found.attrib["volume"], found.attrib["mount"], int(found.attrib["uid_base"]))
+    except (KeyError, ValueError) as error:
+        raise Complaint(f"The machine's metadata lacks or garbles {error}.") from error
+    for path in (root.volume, root.mount):
+        if not path.startswith("/") or os.path.normpath(path) != path:
+            raise Complaint(f"{path} is not a plain absolute path.")
+    sources = {source.get("dir") for source in domain.iterfind("devices/filesystem[target]/source")}
+    if root.mount not in sources:
+        raise Complaint(f"The machine's metadata says {root.mount}, but none of its filesystems comes from there.")
+    for kind in ("uid", "gid"):
+        line = domain.find(f"idmap/{kind}")
+        wanted = {"start": "0", "target": str(root.uid_base), "count": str(BLOCK)}
+        if root.uid_base < LOWEST_BASE or line is None or line.attrib != wanted:
+            raise Complaint(
+                f"The machine's idmap must give {kind} 0 to {BLOCK - 1} the host's ids from {root.uid_base}, "
+                f"which must be {LOWEST_BASE} or more. Without it, its root would be this host's root."
+            )
+    return root
+
+
+def prepare(root: Root) -> None:
+    """Mount the volume, checked, at its place; nothing to do where it is mounted already. Raises Complaint."""
+    mounted = mounted_volume(root.mount)
+    if mounted == os.path.realpath(root.volume):
+        return
+    if mounted:
+        raise Complaint(f"{root.mount} holds {mounted} instead of {root.volume}; unmount it first.")
+    if not os.path.exists(root.volume):
+        raise Complaint(f"The volume {root.volume} is missing.")
+    check(root.volume)
+    os.makedirs(os.path.dirname(root.mount), mode=0o711, exist_ok=True)
+    os.makedirs(root.mount, mode=0o711, exist_ok=True)
+    if stat.S_ISBLK(os.stat(root.volume).st_mode):
+        mount_idmapped(os.path.realpath(root.volume), root)
+    else:
+        with Loop(root.volume) as device:
+            mount_idmapped(device, root)
+
+
+def release(root: Root) -> None:
+    """Unmount the volume; its loop device clears itself. Raises Complaint when it stays busy."""
+    deadline = time.monotonic() + UNMOUNT_PATIENCE_S
+    while mounted_volume(root.mount):
+        if _libc.umount2(os.fsencode(root.mount), 0) != 0 and time.monotonic() > deadline:
+            raise Complaint(f"{root.mount} stays busy: {os.strerror(ctypes.get_errno())}.")
+        time.sleep(0.02)
+    if os.path.isdir(root.mount):
+        os.rmdir(root.mount)
+
+
+def check(volume: str) -> None:
+    """Repair what can be repaired without asking. Raises Complaint where a person is needed."""
+    done = subprocess.run(
+        ("e2fsck", "-p", volume), capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL
+    )
+    if done.returncode > 1:
+        said = (done.stdout + done.stderr).strip()[-500:]
+        raise Complaint(f"The filesystem of {volume} needs a repair by hand (e2fsck {volume}): {said}")
+
+
+def mounted_volume(place: str) -> str:
+    """The file or device mounted at `place`, "" where nothing is."""
+    for line in reversed(open("/proc/self/mountinfo").read().splitlines()):
+        fields = line.split()
+        if fields[4] == place:
+            device = fields[fields.index("-") + 2]
+            return backing_file(fields[2]) or os.path.realpath(device)
+    return ""
+
+
+def backing_file(number: str) -> str:
+    """The file behind the loop device `number` ("7:3"), "" for any other device."""
+    try:
+        return open(f"/sys/dev/block/{number}/loop/backing_file").read().strip()
+    except FileNotFoundError:
+        return ""
+
+
+class Loop:
+    """A loop device over an image file that goes by itself once neither we nor a mount uses it."""
+
+    def __init__(self, image: str) -> None:
+        self.image, self.fd = image, -1
+
+    def __enter__(self) -> str:
+        backing = os.open(self.image, os.O_RDWR | os.O_CLOEXEC)
+        control = os.open("/dev/loop-control", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            for _ in range(50):
+                number = fcntl.ioctl(control, LOOP_CTL_GET_FREE)
+                self.fd = os.open(f"/dev/loop{number}", os.O_RDWR | os.O_CLOEXEC)
+                if self._configure(backing):
+                    return f"/dev/loop{number}"
+                os.close(self.fd)
+        finally:
+            os.close(control)
+            os.close(backing)
+        raise Complaint("No loop device could be had: too many programs take them at once.")
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.fd)
+
+    def _configure(self, backing: int) -> bool:
+        """False where somebody else took the device between the question and the answer."""
+        info = LOOP_INFO64.pack(0, 0, 0, 0, 0, 0, 0, 0, LO_FLAGS_AUTOCLEAR, self.image.encode()[:63], b"", b"", 0, 0)
+        config = struct.pack("II", backing, 0) + info + bytes(64)
+        try:
+            fcntl.ioctl(self.fd, LOOP_CONFIGURE, config)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            if error.errno == 16:  # EBUSY
+                return False
+            raise
+        return True
+
+
+def mount_idmapped(device: str, root: Root) -> None:
+    """Mount `device` (ext4) at the root's place with its ids shifted into the machine's block. Raises OSError."""
+    context = _syscall(SYS_FSOPEN, b"ext4", FSOPEN_CLOEXEC)
+    _syscall(SYS_FSCONFIG, context, FSCONFIG_SET_STRING, b"source", device.encode(), 0)
+    _syscall(SYS_FSCONFIG, context, FSCONFIG_CMD_CREATE, None, None, 0)
+    tree = _syscall(SYS_FSMOUNT, context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV)
+    users = user_namespace(root.uid_base)
+    attributes = struct.pack("QQQQ", MOUNT_ATTR_IDMAP, 0, 0, users)
+    _syscall(SYS_MOUNT_SETATTR, tree, b"", AT_EMPTY_PATH, attributes, len(attributes))
+    _syscall(SYS_MOVE_MOUNT, tree, b"", AT_FDCWD, os.fsencode(root.mount), MOVE_MOUNT_F_EMPTY_PATH)
+    for fd in (context, tree, users):
+        os.close(fd)
+
+
+def user_namespace(base: int) -> int:
+    """A descriptor of a user namespace that maps 0..65535 to base..base+65535; it has no process of its own."""
+    there, tell_there = os.pipe()
+    done, tell_done = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(tell_done)
+        unshared = _libc.unshare(CLONE_NEWUSER) == 0
+        os.write(tell_there, b"y" if unshared else b"n")
+        os.read(done, 1)  # until the parent has its descriptor, or is gone
+        os._exit(0)
+    try:
+        if os.read(there, 1) != b"y":
+            raise Complaint("This kernel forbids user namespaces, which machines need.")
+        for kind in ("uid_map", "gid_map"):
+            with open(f"/proc/{child}/{kind}", "w") as table:
+                table.write(f"0 {base} {BLOCK}\n")
+        return os.open(f"/proc/{child}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+    finally:
+        for fd in (tell_done, there, tell_there, done):
+            os.close(fd)
+        os.waitpid(child, 0)
+
+
+def _syscall(number: int, *arguments: int | bytes | None) -> int:
+    words = [ctypes.c_long(word) if isinstance(word, int) else word for word in arguments]
+    result: int = _libc.syscall(ctypes.c_long(number), *words)
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"system call {number}: {os.strerror(error)}")
+    return result
+
+
+def main() -> None:
+    try:
+        root = read(sys.stdin.buffer.read())
+        if root is not None:
+            (prepare if sys.argv[2] == "prepare" else release)(root)
+    except (Complaint, OSError, ElementTree.ParseError, subprocess.TimeoutExpired) as error:
+        sys.exit(f"Fridu: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What root may touch on this dom0: /etc/fridu/host.toml, read by the worker, never by the panel."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dom0.errors import Refused
+
+PATH = "/etc/fridu/host.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nic:
+    name: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostConfig:
+    """The host file. Folders are absolute; sizes in MiB."""
+
+    name: str
+    libvirt: str  # lxc:///system, xen:///system, qemu:///system
+    volumes: str  # folder of image files; with volume_group set, unused
+    volume_group: str = ""
+    images: str = "/var/lib/fridu/images"
+    golden: str = "/var/lib/fridu/golden"
+    kernels: str = "/var/lib/fridu/kernels"
+    backups: str = "/var/lib/fridu/backups"
+    imports: str = "/var/lib/fridu/imports"
+    state: str = "/var/lib/fridu/state"  # rendered files dom0 boots from: firewall, dnsmasq, members
+    run: str = "/run/fridu"  # locks, pid files, mounts
+    bridge_prefix: str = "xen-br"
+    vif_prefix: str = "fr"
+    nics: tuple[Nic, ...] = ()
+    reserved_memory_mib: int = 256
+    vpn_interface: str = ""
+    vpn_address: str = ""
+    vpn_network: str = ""
+    panel_port: int = 8000
+    admin_ssh_port: int = 22
+
+    @property
+    def lxc(self) -> bool:
+        return self.libvirt.startswith("lxc:")
+
+    def facts(self) -> dict[str, Any]:
+        """What the panel may know and choose from."""
+        return {
+            "libvirt": self.libvirt,
+            "nics": [{"name": nic.name, "addresses": list(nic.addresses)} for nic in self.nics],
+            "bridge_prefix": self.bridge_prefix,
+            "volume_group": self.volume_group,
+            "vpn": {
+                "interface": self.vpn_interface,
+                "address": self.vpn_address,
+                "network": self.vpn_network,
+            },
+            "panel_port": self.panel_port,
+            "admin_ssh_port": self.admin_ssh_port,
+            "reserved_memory_mib": self.reserved_memory_mib,
+        }
+
+
+def load(path: str = "") -> HostConfig:
+    """Read the host file (argument, $FRIDU_HOST_TOML or /etc/fridu/host.toml).
+
+    Raises Refused with a sentence where it is missing, not TOML, or has a key nobody knows.
+    """
+    where = Path(path or os.environ.get("FRIDU_HOST_TOML", PATH))
+    try:
+        data = tomllib.loads(where.read_text())
+    except FileNotFoundError:
+        raise Refused(
+            f"{where} is missing.", note="Copy deploy/host.toml there and put this host's facts in."
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise Refused(f"{where} can't be read: {error}.", note="Mend that line.") from error
+    nics = tuple(Nic(name=n["name"], addresses=tuple(n.get("addresses", ()))) for n in data.pop("nic", []))
+    unknown = sorted(set(data) - set(HostConfig.__dataclass_fields__))
+    if unknown:
+        raise Refused(f"{where} has unknown keys: {', '.join(unknown)}.", note="See docs/install.md for the keys.")
+    if not {"name", "libvirt", "volumes"} <= data.keys():
+        raise Refused(f"{where} needs name, libvirt and volumes.", note="See deploy/host.toml.")
+    return HostConfig(nics=nics, **data)

@@ -1,0 +1,86 @@
+"""The host as it was found, frozen. Pure: read by `dom0.probe`, changed only by a step's predicted effect."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Volume:
+    """A logical volume or an image file, with the marks that lie with it (DESIGN §3.5)."""
+
+    name: str
+    path: str
+    size_bytes: int
+    machine: str = ""  # mark fridu.machine: uuid of the machine it belongs to, "" = not ours
+    root: str = ""  # mark fridu.root: "<image digest>:<root generation>", written after installroot's fsync
+    tuned: str = ""  # mark fridu.tuned: "<tuning digest>"
+    content: str = ""  # what blkid finds: "ext4", "swap", "" = nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """A domain libvirt knows."""
+
+    name: str
+    uuid: str
+    running: bool = False
+    paused: bool = False
+    definition: str = ""  # digest of the XML we defined it with, from its own metadata; "" = not ours
+    autostart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """The ready-made filesystem of an image, shrunk; `size_bytes` is what a volume needs at least."""
+
+    digest: str
+    path: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A network interface: `addresses` as "10.10.1.1/24"."""
+
+    name: str
+    up: bool = False
+    kind: str = ""  # "bridge", "veth", …
+    master: str = ""
+    addresses: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """All that a plan may look at. A key that is absent was looked for and not found."""
+
+    host: str = ""
+    volumes: Mapping[str, Volume] = field(default=EMPTY)  # by name
+    domains: Mapping[str, Domain] = field(default=EMPTY)  # by name
+    goldens: Mapping[str, Golden] = field(default=EMPTY)  # by image digest
+    archives: Mapping[str, int] = field(default=EMPTY)  # size in bytes by file name in the images folder
+    files: Mapping[str, str] = field(default=EMPTY)  # text by path
+    links: Mapping[str, Link] = field(default=EMPTY)  # by name
+    services: Mapping[str, str] = field(default=EMPTY)  # running daemons of ours: digest of their configuration
+    members: Mapping[str, str] = field(default=EMPTY)  # "set element" of the firewall's sets: "present"
+    rules: Mapping[str, str] = field(default=EMPTY)  # loaded policy: digest by family ("v4", "v6", "bridge")
+    sysctls: Mapping[str, str] = field(default=EMPTY)
+    free_bytes: int = 0  # in the volume group or the image directory
+    free_memory_mib: int = 0  # after dom0's reserve
+
+    def having(self, room: str, key: str, value: Any) -> State:
+        """The state with `room[key] = value`."""
+        return self._with(room, {**getattr(self, room), key: value})
+
+    def without(self, room: str, key: str) -> State:
+        """The state with `key` gone from `room`."""
+        return self._with(room, {k: v for k, v in getattr(self, room).items() if k != key})
+
+    def _with(self, room: str, facts: dict[str, Any]) -> State:
+        change: dict[str, Any] = {room: MappingProxyType(facts)}
+        return replace(self, **change)

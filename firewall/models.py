@@ -1,0 +1,127 @@
+"""What the operator edits of the firewall, and the revisions made of it."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+
+from hosts.models import Host
+from zones.models import ExternalAddress, Zone
+
+service_grammar = RegexValidator(
+    r"\A[A-Za-z][A-Za-z0-9_-]{0,30}\Z",
+    "Use 1 to 31 letters, digits, hyphens and underscores, beginning with a letter, for example DomiWEB.",
+)
+PORT = [MinValueValidator(1), MaxValueValidator(65535)]
+
+
+class Proto(models.TextChoices):
+    TCP = "tcp", "tcp"
+    UDP = "udp", "udp"
+
+
+class PublishedService(models.Model):
+    """External proto:port → machine:port (the seed's CreateApp); without a zone, a port of dom0 itself (ZONE=none)."""
+
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="services")
+    name = models.CharField(max_length=31, validators=[service_grammar])
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, null=True, blank=True, related_name="services")
+    external = models.ForeignKey(
+        ExternalAddress,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="services",
+        help_text="none: every external address of the host that does not publish the port otherwise",
+    )
+    proto = models.CharField(max_length=3, choices=Proto)
+    port = models.PositiveIntegerField(validators=PORT)
+    port_last = models.PositiveIntegerField(validators=PORT)
+    target = models.GenericIPAddressField(protocol="IPv4", null=True, blank=True, help_text="none: dom0")
+    target_port = models.PositiveIntegerField(validators=PORT)
+
+    class Meta:
+        ordering = ["external_id", "proto", "port"]
+        constraints = [
+            models.UniqueConstraint(fields=["host", "name"], name="one_service_name"),
+            models.UniqueConstraint(fields=["external", "proto", "port"], name="one_service_a_port"),
+            models.CheckConstraint(condition=models.Q(port_last__gte=models.F("port")), name="service_range"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ZoneRestriction(models.Model):
+    """The seed's TuneZone: what a zone may not (or only) send or receive."""
+
+    class Direction(models.TextChoices):
+        IN = "in", "in"
+        OUT = "out", "out"
+
+    class Action(models.TextChoices):
+        DROP = "DROP", "drop"
+        REJECT = "REJECT", "reject"
+        ACCEPT = "ACCEPT", "accept"
+
+    zone = models.ForeignKey(Zone, on_delete=models.CASCADE, related_name="restrictions")
+    name = models.CharField(max_length=31, validators=[service_grammar])
+    direction = models.CharField(max_length=3, choices=Direction)
+    action = models.CharField(max_length=6, choices=Action, default=Action.DROP)
+    proto = models.CharField(max_length=3, choices=Proto)
+    port = models.PositiveIntegerField(validators=PORT)
+    port_last = models.PositiveIntegerField(validators=PORT)
+    address = models.CharField(max_length=18, blank=True, help_text="only to or from this address or network")
+
+    class Meta:
+        ordering = ["zone", "name"]
+        constraints = [models.UniqueConstraint(fields=["zone", "name"], name="one_restriction_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class PolicyCell(models.Model):
+    """Who may open connections to whom: one cell of the matrix; no row = no."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="policy")
+    source = models.CharField(max_length=20, help_text="vpn, or zone:NUMBER")
+    target = models.CharField(max_length=20, help_text="vpn, dom0, or zone:NUMBER")
+    ports = models.CharField(max_length=200, default="all", help_text="all, or such as tcp:25,udp:514-520")
+
+    class Meta:
+        ordering = ["source", "target"]
+        constraints = [models.UniqueConstraint(fields=["host", "source", "target"], name="one_policy_cell")]
+
+    def __str__(self) -> str:
+        return f"{self.source} → {self.target}: {self.ports}"
+
+
+class Revision(models.Model):
+    """All firewall wishes at one moment, rendered; what an apply puts on the host."""
+
+    class State(models.TextChoices):
+        DRAFT = "draft", "not applied yet"
+        LIVE = "live", "live"
+        FORMER = "former", "replaced"
+        FAILED = "failed", "not applied"
+
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="revisions")
+    number = models.PositiveIntegerField()
+    site = models.JSONField(help_text="the objects it was rendered from")
+    files = models.JSONField(help_text="rendered text by file name")
+    digest = models.CharField(max_length=64)
+    words = models.JSONField(default=list, help_text="what it opens, closes and moves")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="revisions")
+    why = models.CharField(max_length=200, blank=True)
+    state = models.CharField(max_length=6, choices=State, default=State.DRAFT)
+    created = models.DateTimeField(auto_now_add=True)
+    live_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [models.UniqueConstraint(fields=["host", "number"], name="one_revision_number")]
+
+    def __str__(self) -> str:
+        return f"revision {self.number}"

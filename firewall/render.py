@@ -1,0 +1,161 @@
+"""Rules → the files of a revision, byte for byte the same for the same site. Pure.
+
+Four files, applied in this order: `sets.ipset`, `bridge.nft`, `v6.rules`, `v4.rules` (raw, filter, nat in
+itself); then the sysctls, forwarding last. They name the membership sets and never fill them.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from dataclasses import dataclass
+
+from dom0.chains import JUMPS
+from dom0.members import INSIDE, TABLE, VIFS, ZNET
+from firewall import rules
+from firewall.rules import Rule, Table
+from firewall.specs import Site
+
+SETS, BRIDGE, V6, V4 = "sets.ipset", "bridge.nft", "v6.rules", "v4.rules"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """The rendered policy of one revision."""
+
+    sets: str
+    bridge: str
+    v6: str
+    v4: str
+    sysctls: tuple[tuple[str, str], ...]
+
+    @property
+    def by_name(self) -> dict[str, str]:
+        """File name → content, in the order they are applied."""
+        lines = "".join(f"{key} = {value}\n" for key, value in self.sysctls)
+        return {SETS: self.sets, BRIDGE: self.bridge, V6: self.v6, V4: self.v4, "sysctl.conf": lines}
+
+
+def files(site: Site) -> Files:
+    """Render every file of the site's policy."""
+    return Files(sets=sets(), bridge=bridge(site), v6=v6(site), v4=v4(site), sysctls=sysctls(site))
+
+
+def v4(site: Site) -> str:
+    """The file for `iptables-restore --noflush`: our chains only, no jumps (`dom0.chains.splice` adds them)."""
+    return "".join(_table(table) for table in rules.tables(site))
+
+
+def v6(site: Site) -> str:
+    """IPv6 is closed: nothing in, nothing through, except answers to what dom0 itself asked."""
+    args = ["-i lo -j ACCEPT", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"]
+    # Neighbour discovery on the cards: without it dom0's own IPv6 questions get no answer.
+    for nic in site.nics:
+        for kind in (135, 136):
+            args.append(f"-i {nic} -p ipv6-icmp -m icmp6 --icmpv6-type {kind} -j ACCEPT")
+    return _table(
+        Table(
+            name="filter",
+            chains=("fr-in", "fr-fwd"),
+            rules=(
+                *(Rule(chain="fr-in", args=a) for a in args),
+                Rule(chain="fr-in", args="-j DROP"),
+                Rule(chain="fr-fwd", args="-j DROP"),
+            ),
+            policies=(("INPUT", "DROP"), ("FORWARD", "DROP"), ("OUTPUT", "ACCEPT")),
+        )
+    )
+
+
+def _table(table: Table) -> str:
+    lines = [f"*{table.name}"]
+    lines += [f":{chain} {policy} [0:0]" for chain, policy in table.policies]
+    lines += [f":{chain} - [0:0]" for chain in table.chains]
+    lines += [f"-A {rule.chain} {rule.args}" for rule in table.rules]
+    return "\n".join([*lines, "COMMIT", ""])
+
+
+def sets() -> str:
+    """Text for `ipset restore` that makes sure the sets exist; filling them is not the policy's business."""
+    return f"create {ZNET} hash:net,iface -exist\ncreate {INSIDE} hash:net -exist\n"
+
+
+def bridge(site: Site) -> str:
+    """Text for `nft -f`: every frame that enters one of our bridges comes from a known vif as itself.
+
+    Judged before the bridge learns the sender's MAC, so a neighbour's place in the forwarding table
+    can't be taken either. Everything but ARP and IPv4 is dropped: no VLAN tags, no router advertisements.
+    """
+    known = "iifname . ether saddr"
+    return f"""\
+add table bridge {TABLE}
+add set bridge {TABLE} {VIFS} {{ type ifname . ether_addr . ipv4_addr; }}
+add chain bridge {TABLE} port
+add chain bridge {TABLE} in {{ type filter hook prerouting priority -300; policy accept; }}
+flush chain bridge {TABLE} in
+flush chain bridge {TABLE} port
+add rule bridge {TABLE} in meta ibrname "{site.bridge_prefix}*" jump port
+add rule bridge {TABLE} port ether type arp arp htype 1 arp ptype ip {known} . arp saddr ip @{VIFS} \
+iifname . arp saddr ether . arp saddr ip @{VIFS} accept
+add rule bridge {TABLE} port ether type ip udp sport 67 drop
+add rule bridge {TABLE} port ether type ip ip saddr 0.0.0.0 udp sport 68 udp dport 67 {known} . ip saddr @{VIFS} accept
+add rule bridge {TABLE} port ether type ip ip saddr != 0.0.0.0 {known} . ip saddr @{VIFS} accept
+add rule bridge {TABLE} port drop
+"""
+
+
+def sysctls(site: Site) -> tuple[tuple[str, str], ...]:
+    """Kernel settings in their order; ip_forward comes last, after a closed rule set is loaded.
+
+    The bridge-nf-call ones exist only while br_netfilter is loaded: absent is as good as 0.
+    """
+    out = [(f"net.bridge.bridge-nf-call-{what}", "0") for what in ("iptables", "ip6tables", "arptables")]
+    for where in ("all", "default"):
+        base = f"net.ipv4.conf.{where}"
+        out += [(f"{base}.accept_redirects", "0"), (f"{base}.send_redirects", "0")]
+        out += [(f"{base}.accept_source_route", "0"), (f"{base}.rp_filter", "1")]
+    for zone in site.zones:
+        out += [(f"net.ipv6.conf.{zone.bridge}.accept_ra", "0")]
+        out += [(f"net.ipv6.conf.{zone.bridge}.disable_ipv6", "1")]
+        out += [(f"net.ipv4.conf.{zone.bridge}.send_redirects", "0")]
+    # A flow that was cut must not come back by a packet from its middle.
+    out += [("net.netfilter.nf_conntrack_tcp_loose", "0"), ("net.ipv4.ip_forward", "1")]
+    return tuple(out)
+
+
+def commands(site: Site) -> tuple[str, ...]:
+    """The policy as commands to type by hand: what the seed's `dump` showed."""
+    out = [f"ipset {line}" for line in sets().splitlines()]
+    out += [f"nft {shlex.quote(line)}" for line in bridge(site).splitlines()]
+    for program, text in (("ip6tables", v6(site)), ("iptables", v4(site))):
+        out += _table_commands(program, text)
+    out += [f"sysctl -w {key}={value}" for key, value in sysctls(site)]
+    return tuple(out)
+
+
+def _table_commands(program: str, text: str) -> list[str]:
+    out, table, chains = [], "", []
+    for line in text.splitlines():
+        if line.startswith("*"):
+            table, chains = line[1:], []
+        elif line.startswith(":fr-"):
+            chains.append(line[1:].split()[0])
+            out.append(f"{program} -t {table} -N {chains[-1]}")
+        elif line.startswith(":"):
+            out.append(f"{program} -t {table} -P {' '.join(line[1:].split()[:2])}")
+        elif line.startswith("-"):
+            out.append(f"{program} -t {table} {line}")
+        else:
+            jumps = [(c, r) for c, r in JUMPS[table] if r.split()[-1] in chains]
+            out += [f"{program} -t {table} -I {chain} {rule}" for chain, rule in jumps]
+    return out
+
+
+def raw_difference(before: Files | None, after: Files, *, context: int = 2) -> tuple[str, ...]:
+    """Unified difference of the files, line by line, without line ends; empty when nothing differs."""
+    old = before.by_name if before else {}
+    out: list[str] = []
+    for name, text in after.by_name.items():
+        was = old.get(name, "").splitlines()
+        out += difflib.unified_diff(was, text.splitlines(), name, name, lineterm="", n=context)
+    return tuple(out)

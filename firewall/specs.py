@@ -1,0 +1,241 @@
+"""What the firewall compiler reads: one host's addresses, zones, services and policy as frozen data.
+
+Pure: no Django, no I/O. Addresses and networks are text in their canonical form ("10.10.1.0/24");
+whoever builds a Site has validated them, and `firewall.lint` says what still does not fit together.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from typing import Any, Literal
+
+Proto = Literal["tcp", "udp"]
+Direction = Literal["in", "out"]
+Action = Literal["DROP", "REJECT", "ACCEPT"]
+Place = Literal[
+    "before-input", "after-input", "before-output", "after-output", "before-forwarding", "after-forwarding"
+]
+
+PROTOS: tuple[Proto, ...] = ("tcp", "udp")
+PLACES: tuple[Place, ...] = (
+    "before-input",
+    "after-input",
+    "before-output",
+    "after-output",
+    "before-forwarding",
+    "after-forwarding",
+)
+INTERNET, VPN, DOM0 = "internet", "vpn", "dom0"
+#: Parties of the policy besides the zones; no zone may be called so.
+RESERVED = (INTERNET, VPN, DOM0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ports:
+    """A closed range of ports of one protocol; first == last for a single port."""
+
+    proto: Proto
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.proto} {self.span}"
+
+    @property
+    def span(self) -> str:
+        """The range as people write it: `25` or `5000-5010`."""
+        return str(self.first) if self.first == self.last else f"{self.first}-{self.last}"
+
+    def overlaps(self, other: Ports) -> bool:
+        return self.proto == other.proto and self.first <= other.last and other.first <= self.last
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """A public address and the network card it lives on."""
+
+    ip: str
+    nic: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zone:
+    """A bridge with its subnet. `number` is stable for the zone's life: chains are called after it.
+
+    `external` is the address its machines leave with; None makes the zone isolated.
+    """
+
+    number: int
+    name: str
+    bridge: str
+    gateway: str
+    network: str
+    external: str | None = None
+    nic: str | None = None
+
+    @property
+    def isolated(self) -> bool:
+        return self.external is None
+
+    def holds(self, ip: str) -> bool:
+        return IPv4Address(ip) in IPv4Network(self.network)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A published service (the seed's CreateApp).
+
+    To a machine: `external`, `target` and `target_port` (first of the range) are set, `zone` is the
+    number of the zone that publishes it. dom0's own (ZONE=none): `target` and `zone` are None and
+    `external` is one address, or None for every address of `nic`.
+    """
+
+    name: str
+    proto: Proto
+    port_first: int
+    port_last: int
+    external: str | None = None
+    nic: str | None = None
+    target: str | None = None
+    target_port: int | None = None
+    zone: int | None = None
+
+    @property
+    def ports(self) -> Ports:
+        return Ports(proto=self.proto, first=self.port_first, last=self.port_last)
+
+    @property
+    def target_ports(self) -> Ports:
+        first = self.port_first if self.target_port is None else self.target_port
+        return Ports(proto=self.proto, first=first, last=first + self.port_last - self.port_first)
+
+    @property
+    def where(self) -> str:
+        """The outside end in words: `tcp 25 of 91.121.65.140`."""
+        return f"{self.ports} of {self.external or f'every address of {self.nic}'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restriction:
+    """A zone restriction (the seed's TuneZone), optionally only to or from one address or network."""
+
+    name: str
+    zone: int
+    direction: Direction
+    action: Action
+    ports: Ports
+    address: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """`source` may open connections to `target`: everything, or only `ports`. No cell: nothing."""
+
+    source: str
+    target: str
+    everything: bool = False
+    ports: tuple[Ports, ...] = ()
+
+    @property
+    def words(self) -> str:
+        return "everything" if self.everything else ", ".join(str(p) for p in self.ports) or "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomRule:
+    """An operator's own rule: iptables arguments without table, chain and command."""
+
+    place: Place
+    rule: str
+    reason: str = ""
+    author: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Vpn:
+    """The admin VPN's interface on dom0 (`tun0`, or `tun+` for all of that kind) and its network."""
+
+    interface: str
+    network: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """Everything the rules of one host are made from.
+
+    `ssh_port` (on every card and the VPN) and `panel_port` (on the VPN) are the admin's own ways in:
+    the compiler always writes them and nothing above can take them away.
+    `bridge_prefix` starts the name of every zone's bridge and of nothing else on the host.
+    """
+
+    addresses: tuple[Address, ...] = ()
+    zones: tuple[Zone, ...] = ()
+    services: tuple[Service, ...] = ()
+    restrictions: tuple[Restriction, ...] = ()
+    policy: tuple[Cell, ...] = ()
+    custom: tuple[CustomRule, ...] = ()
+    vpn: Vpn | None = None
+    ssh_port: int = 22
+    panel_port: int | None = None
+    bridge_prefix: str = "xen-br"
+
+    @property
+    def nics(self) -> tuple[str, ...]:
+        """Cards towards the Internet, each once, in the order of their addresses."""
+        named = [a.nic for a in self.addresses] + [s.nic for s in self.services if s.nic]
+        return tuple(dict.fromkeys(named))
+
+    def zone(self, number: int) -> Zone:
+        return next(z for z in self.zones if z.number == number)
+
+    def zone_of(self, ip: str) -> Zone | None:
+        """The zone whose subnet holds this address."""
+        return next((z for z in self.zones if z.holds(ip)), None)
+
+    def addresses_of(self, service: Service) -> tuple[str, ...]:
+        """The public addresses a service is reached on."""
+        if service.external:
+            return (service.external,)
+        return tuple(a.ip for a in self.addresses if a.nic == service.nic)
+
+    def cell(self, source: str, target: str) -> Cell:
+        """Who may open what; an empty cell where nothing was allowed."""
+        for cell in self.policy:
+            if (cell.source, cell.target) == (source, target):
+                return cell
+        return Cell(source=source, target=target)
+
+    def parties(self) -> Iterator[str]:
+        """Rows and columns of the policy grid, in their order on the page."""
+        yield INTERNET
+        if self.vpn:
+            yield VPN
+        yield DOM0
+        yield from (z.name for z in self.zones)
+
+
+def as_dict(site: Site) -> dict[str, Any]:
+    """The site as plain data for JSON; `from_dict` is its inverse."""
+    return dataclasses.asdict(site)
+
+
+def from_dict(data: Mapping[str, Any]) -> Site:
+    """A site from `as_dict` data that may have been through JSON.
+
+    Raises TypeError or KeyError when the data has another shape.
+    """
+    return Site(
+        addresses=tuple(Address(**a) for a in data["addresses"]),
+        zones=tuple(Zone(**z) for z in data["zones"]),
+        services=tuple(Service(**s) for s in data["services"]),
+        restrictions=tuple(Restriction(**{**r, "ports": Ports(**r["ports"])}) for r in data["restrictions"]),
+        policy=tuple(Cell(**{**c, "ports": tuple(Ports(**p) for p in c["ports"])}) for c in data["policy"]),
+        custom=tuple(CustomRule(**c) for c in data["custom"]),
+        vpn=Vpn(**data["vpn"]) if data["vpn"] else None,
+        ssh_port=data["ssh_port"],
+        panel_port=data["panel_port"],
+        bridge_prefix=data["bridge_prefix"],
+    )

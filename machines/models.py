@@ -1,0 +1,156 @@
+"""Machines, the images they are made from, grants, site defaults. Rows are the wish, the host is the fact."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.access import RULES, Verb
+from accounts.models import Owner, SSHKey, name_grammar
+from hosts.models import Host
+from zones.models import Zone
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+sha256 = RegexValidator(r"\A[0-9a-f]{64}\Z", "A SHA-256 digest has 64 hexadecimal digits.")
+
+
+class Image(models.Model):
+    """A root filesystem as an archive in the host's images folder, known by its digest."""
+
+    class Family(models.TextChoices):
+        TINY = "tiny", "tiny (busybox)"
+        DEBIAN = "debian", "Debian"
+
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="images")
+    name = models.CharField(max_length=31, validators=[name_grammar])
+    archive = models.CharField(max_length=80, validators=[RegexValidator(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,79}\Z")])
+    digest = models.CharField(max_length=64, validators=[sha256])
+    family = models.CharField(max_length=8, choices=Family)
+    min_root_mib = models.PositiveIntegerField(default=64, help_text="smallest root volume it fits on")
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["host", "name"], name="one_image_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SiteDefaults(models.Model):
+    """What a new machine gets where nobody says otherwise; one row a host."""
+
+    host = models.OneToOneField(Host, on_delete=models.CASCADE, related_name="defaults")
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, null=True, blank=True)
+    memory_mib = models.PositiveIntegerField(default=128, validators=[MinValueValidator(16)])
+    root_mib = models.PositiveIntegerField(default=256, validators=[MinValueValidator(16)])
+    vcpus = models.PositiveSmallIntegerField(default=1)
+
+    class Meta:
+        verbose_name_plural = "site defaults"
+
+    def __str__(self) -> str:
+        return f"defaults of {self.host}"
+
+
+class MachineQuerySet(models.QuerySet["Machine"]):
+    def visible_to(self, user: User, action: str = "machine.view") -> MachineQuerySet:
+        """The machines on which `user` may do `action`, by the policy table alone."""
+        rule = RULES[action]
+        if not user.is_active:
+            return self.none()
+        if user.role in rule.roles:
+            return self
+        if rule.verb is None or user.role != "owner":
+            return self.none()
+        granted = Grant.objects.filter(user=user, verbs__contains=f",{rule.verb},").filter(
+            Q(expires=None) | Q(expires__gt=timezone.now())
+        )
+        return self.filter(
+            Q(owner__person=user) | Q(owner__membership__user=user) | Q(pk__in=granted.values("machine"))
+        ).distinct()
+
+
+class Machine(models.Model):
+    """A customer's Linux machine (Xen domU, lxc or qemu guest)."""
+
+    class Wanted(models.TextChoices):
+        RUNNING = "running", "running"
+        STOPPED = "stopped", "stopped"
+
+    class Observed(models.TextChoices):
+        UNKNOWN = "unknown", "not looked at yet"
+        RUNNING = "running", "running"
+        STOPPED = "stopped", "stopped"
+        PAUSED = "paused", "paused"
+        MISSING = "missing", "missing on the host"
+
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="machines")
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, related_name="machines")
+    owner = models.ForeignKey(Owner, on_delete=models.PROTECT, related_name="machines")
+    name = models.CharField(max_length=31, validators=[name_grammar])
+    address = models.GenericIPAddressField(protocol="IPv4")
+    mac = models.CharField(max_length=17)
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True)
+    vif = models.CharField(max_length=15)
+    uid_base = models.PositiveBigIntegerField(help_text="first of its 65,536 host uids")
+    vcpus = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(64)])
+    memory_mib = models.PositiveIntegerField(validators=[MinValueValidator(16)])
+    root_mib = models.PositiveIntegerField(validators=[MinValueValidator(16)])
+    image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="machines")
+    root_generation = models.PositiveIntegerField(default=1)
+    ssh_keys = models.ManyToManyField(SSHKey, blank=True, related_name="machines")
+    autostart = models.BooleanField(default=True)
+    wanted = models.CharField(max_length=8, choices=Wanted, default=Wanted.RUNNING)
+    observed = models.CharField(max_length=8, choices=Observed, default=Observed.UNKNOWN)
+    observed_at = models.DateTimeField(null=True, blank=True)
+    since = models.DateTimeField(null=True, blank=True, help_text="when the observed state began")
+    built_at = models.DateTimeField(null=True, blank=True, help_text="when its create job ended well")
+    deleting = models.BooleanField(default=False)
+    created = models.DateTimeField(auto_now_add=True)
+
+    objects = MachineQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.UniqueConstraint(fields=["host", "name"], name="one_machine_name"),
+            models.UniqueConstraint(fields=["host", "address"], name="one_machine_an_address"),
+            models.UniqueConstraint(fields=["host", "mac"], name="one_machine_a_mac"),
+            models.UniqueConstraint(fields=["host", "vif"], name="one_machine_a_vif"),
+            models.UniqueConstraint(fields=["host", "uid_base"], name="one_machine_a_uid_block"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Grant(models.Model):
+    """Verbs on one machine for another user, with an end."""
+
+    machine = models.ForeignKey(Machine, on_delete=models.CASCADE, related_name="grants")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="grants")
+    verbs = models.CharField(max_length=80, help_text="comma before and after each, e.g. ,view,power,")
+    expires = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["machine", "user"], name="one_grant")]
+
+    def __str__(self) -> str:
+        return f"{self.user} on {self.machine}: {self.verbs.strip(',')}"
+
+
+def verbs_on(user: User, machine: Machine) -> frozenset[str]:
+    """The verbs `user` holds on `machine`: all where he belongs to its owner, else those of a live grant."""
+    owner = machine.owner
+    if owner.person_id == user.pk or owner.membership_set.filter(user=user).exists():
+        return frozenset(Verb)
+    grant = machine.grants.filter(user=user).filter(Q(expires=None) | Q(expires__gt=timezone.now())).first()
+    return frozenset(v for v in grant.verbs.split(",") if v) if grant else frozenset()

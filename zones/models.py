@@ -1,0 +1,79 @@
+"""Zones and the external addresses they go out by."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from netaddr import IPAddress, IPNetwork
+
+from hosts.models import Host
+
+zone_grammar = RegexValidator(
+    r"\A[A-Za-z][A-Za-z0-9-]{0,14}\Z",
+    "Use 1 to 15 letters, digits and hyphens, beginning with a letter, for example zFulup.",
+)
+domain_grammar = RegexValidator(r"\A[a-z][a-z0-9.-]{0,62}\Z", "Use a domain such as fulup.internal.")
+
+
+class ExternalAddress(models.Model):
+    """A public address on a NIC of the host."""
+
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="addresses")
+    nic = models.CharField(max_length=15)
+    address = models.GenericIPAddressField(protocol="IPv4", unique=True)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name_plural = "external addresses"
+
+    def __str__(self) -> str:
+        return f"{self.address} on {self.nic}"
+
+
+class Zone(models.Model):
+    """One bridge, one subnet, one way out (or none)."""
+
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="zones")
+    name = models.CharField(max_length=15, validators=[zone_grammar])
+    number = models.PositiveSmallIntegerField(help_text="stable, used in chain names")
+    bridge = models.CharField(max_length=15)
+    gateway = models.GenericIPAddressField(protocol="IPv4")
+    prefix = models.PositiveSmallIntegerField(default=24)
+    external = models.ForeignKey(ExternalAddress, on_delete=models.PROTECT, null=True, blank=True, related_name="zones")
+    domain = models.CharField(max_length=63, validators=[domain_grammar], blank=True)
+    applied_at = models.DateTimeField(null=True, blank=True, help_text="last seen as wished on the host")
+
+    class Meta:
+        ordering = ["number"]
+        constraints = [
+            models.UniqueConstraint(fields=["host", "name"], name="one_zone_name"),
+            models.UniqueConstraint(fields=["host", "number"], name="one_zone_number"),
+            models.UniqueConstraint(fields=["host", "bridge"], name="one_zone_a_bridge"),
+            models.CheckConstraint(condition=models.Q(prefix__gte=16, prefix__lte=29), name="zone_prefix_range"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def network(self) -> IPNetwork:
+        """The zone's subnet, e.g. 10.10.1.0/24."""
+        return IPNetwork(f"{self.gateway}/{self.prefix}").cidr
+
+    @property
+    def cidr(self) -> str:
+        return str(self.network)
+
+    def clean(self) -> None:
+        if not self.gateway:
+            return
+        if IPAddress(self.gateway) in (self.network.network, self.network.broadcast):
+            raise ValidationError(
+                {"gateway": f"{self.gateway} is the network's own or its broadcast address; use {self.network[1]}."}
+            )
+        for other in Zone.objects.filter(host=self.host_id).exclude(pk=self.pk):
+            if self.network in other.network or other.network in self.network:
+                raise ValidationError(
+                    {"gateway": f"{self.cidr} overlaps {other.name} ({other.cidr}). Use another subnet."}
+                )
