@@ -1,0 +1,136 @@
+"""The cast: fulup operates, dominig owns WEB-Dom, brendan owns nothing, agnes audits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+os.environ.setdefault("FRIDU_BROKER_URL", "memory://")
+# pytest-playwright keeps an event loop in the main thread; Django must not take that for an async view.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+
+
+class ProcessStarted(BaseException):
+    """A unit test started a process."""
+
+
+@pytest.fixture(autouse=True)
+def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Outside host, demo and browser tests, dom0's runner must not start anything."""
+    if not any(request.node.get_closest_marker(m) for m in ("host", "demo", "browser")):
+        from dom0 import runner
+
+        def refuse(argv: tuple[str, ...], **_: object) -> None:
+            raise ProcessStarted(argv)
+
+        monkeypatch.setattr(runner, "run", refuse)
+    yield
+
+
+@pytest.fixture
+def fulup(db):
+    from accounts.models import Owner, User
+
+    user = User.objects.create_user("fulup", password="correct horse battery", role="operator")
+    Owner.objects.create(name="fulup", person=user)
+    return user
+
+
+@pytest.fixture
+def dominig(db):
+    from accounts.models import Owner, User
+
+    user = User.objects.create_user("dominig", password="correct horse battery", role="owner")
+    Owner.objects.create(name="dominig", person=user)
+    return user
+
+
+@pytest.fixture
+def brendan(db):
+    from accounts.models import Owner, User
+
+    user = User.objects.create_user("brendan", password="correct horse battery", role="owner")
+    Owner.objects.create(name="brendan", person=user)
+    return user
+
+
+@pytest.fixture
+def agnes(db):
+    from accounts.models import User
+
+    return User.objects.create_user("agnes", password="correct horse battery", role="auditor", is_staff=True)
+
+
+@pytest.fixture
+def host(db):
+    from django.utils import timezone
+
+    from hosts.models import Host
+
+    facts = {
+        "libvirt": "lxc:///system",
+        "nics": [{"name": "eth0", "addresses": ["91.121.65.140", "87.98.130.56"]}],
+        "bridge_prefix": "xen-br",
+        "vpn": {"interface": "tun0", "address": "10.10.95.38", "network": "10.10.95.0/24"},
+        "panel_port": 8000,
+        "admin_ssh_port": 22,
+    }
+    return Host.objects.create(name="ns3100421", facts=facts, seen_at=timezone.now())
+
+
+@pytest.fixture
+def zones(host):
+    """zFulup (10.10.1.0/24, 91.121.65.140) and zDominig (10.10.2.0/24, 87.98.130.56)."""
+    from zones.models import ExternalAddress, Zone
+
+    made = {}
+    for number, (name, ip) in enumerate((("zFulup", "91.121.65.140"), ("zDominig", "87.98.130.56")), start=1):
+        external = ExternalAddress.objects.create(host=host, nic="eth0", address=ip)
+        made[name] = Zone.objects.create(
+            host=host,
+            name=name,
+            number=number,
+            bridge=f"xen-br{number}",
+            gateway=f"10.10.{number}.1",
+            external=external,
+            domain=f"{name.lower()}.internal",
+        )
+    return made
+
+
+@pytest.fixture
+def image(host):
+    from machines.models import Image, SiteDefaults
+
+    made = Image.objects.create(
+        host=host, name="tiny", archive="tiny.tar.gz", digest="a" * 64, family="tiny", min_root_mib=32
+    )
+    SiteDefaults.objects.create(host=host, image=made, memory_mib=64, root_mib=128)
+    return made
+
+
+@pytest.fixture
+def web_dom(zones, image, dominig):
+    """dominig's machine WEB-Dom, 10.10.2.2, built and running."""
+    from django.utils import timezone
+
+    from machines.models import Machine
+
+    return Machine.objects.create(
+        host=image.host,
+        zone=zones["zDominig"],
+        owner=dominig.own,
+        name="WEB-Dom",
+        address="10.10.2.2",
+        mac="aa:bb:cc:dd:02:02",
+        vif="fr1",
+        uid_base=1_000_000 * 4,
+        memory_mib=64,
+        root_mib=128,
+        image=image,
+        observed="running",
+        observed_at=timezone.now(),
+        built_at=timezone.now(),
+    )
