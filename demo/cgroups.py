@@ -1,0 +1,109 @@
+"""A control-group sub-tree of the demo's own, on cgroup v2 (systemd or not) and on v1's separate hierarchies.
+
+libvirt's lxc driver needs memory, cpu and devices. Everything of the demo runs below one group a hierarchy,
+so its machines' groups never mix with the box's, and removing the group proves that nothing is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from demo.layout import Layout, Problem
+
+ROOT = Path("/sys/fs/cgroup")
+WANTED = ("cpu", "cpuset", "io", "memory", "pids")  # of v2; cpu and memory must be there
+NONE_THERE = (
+    "This box offers no control groups for memory and CPU, so machines can't be kept to their size. "
+    "Use a Debian box or virtual machine whose /sys/fs/cgroup has them (not a container)."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hierarchy:
+    """One mounted hierarchy: `controllers` as v1 mounts them ("cpu,cpuacct"), "" for v2."""
+
+    path: Path
+    controllers: str
+
+
+def hierarchies() -> tuple[Hierarchy, ...]:
+    """The hierarchies with controllers. Raises Problem where memory or cpu is nowhere."""
+    found = []
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, path, kind, options = line.split()[:4]
+        if kind == "cgroup2" and path == str(ROOT):
+            found = [Hierarchy(path=ROOT, controllers="")]
+            if not {"cpu", "memory"} <= set((ROOT / "cgroup.controllers").read_text().split()):
+                raise Problem(NONE_THERE)
+            break
+        if kind == "cgroup" and Path(path).parent == ROOT:
+            names = [o for o in options.split(",") if o not in ("rw", "ro", "relatime", "noatime")]
+            names = [o for o in names if o not in ("nosuid", "nodev", "noexec", "xattr", "clone_children")]
+            if not any(o.startswith(("name=", "release_agent")) for o in names):
+                found.append(Hierarchy(path=Path(path), controllers=",".join(names)))
+    have = {name for h in found for name in h.controllers.split(",")}
+    if not found or (found[0].controllers and not {"memory", "cpu", "devices"} <= have):
+        raise Problem(NONE_THERE)
+    return tuple(found)
+
+
+def make(layout: Layout) -> None:
+    """Make our group in every hierarchy. Raises Problem where the box forbids it."""
+    for hierarchy in hierarchies():
+        try:
+            if not hierarchy.controllers:
+                _offer(hierarchy.path, ("cpu", "memory"))
+            group = hierarchy.path / layout.cgroup
+            group.mkdir(exist_ok=True)
+            if "cpuset" in hierarchy.controllers.split(","):
+                for file in ("cpuset.cpus", "cpuset.mems"):
+                    (group / file).write_text((hierarchy.path / file).read_text())
+        except OSError as error:
+            raise Problem(f"{NONE_THERE} ({error})") from error
+
+
+def enter(layout: Layout) -> None:
+    """Move this process into our groups; unsharing the cgroup namespace then makes them its roots."""
+    for hierarchy in hierarchies():
+        (hierarchy.path / layout.cgroup / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def settle() -> None:
+    """Inside, on v2: go into a leaf and hand the controllers down, for a group has either processes or children."""
+    if not (ROOT / "cgroup.controllers").exists():
+        return
+    (ROOT / "dom0").mkdir(exist_ok=True)
+    (ROOT / "dom0" / "cgroup.procs").write_text(str(os.getpid()))
+    _offer(ROOT, WANTED)
+
+
+def remove(layout: Layout, *, patience_s: float = 10.0) -> None:
+    """Remove our groups, empty by now. Raises Problem when a process refuses to die."""
+    deadline = time.monotonic() + patience_s
+    for hierarchy in hierarchies():
+        group = hierarchy.path / layout.cgroup
+        while group.exists() and not _removed(group):
+            if time.monotonic() > deadline:
+                raise Problem(f"The control group {group} still has processes; see {group}/cgroup.procs.")
+            time.sleep(0.02)
+
+
+def _removed(group: Path) -> bool:
+    with contextlib.suppress(OSError):
+        for folder, _, _ in os.walk(group, topdown=False):
+            os.rmdir(folder)
+        return True
+    return False
+
+
+def _offer(group: Path, names: tuple[str, ...]) -> None:
+    """Let `group`'s children use those of `names` that it has itself."""
+    there = set((group / "cgroup.controllers").read_text().split())
+    already = set((group / "cgroup.subtree_control").read_text().split())
+    for name in names:
+        if name in there and name not in already:
+            (group / "cgroup.subtree_control").write_text(f"+{name}")

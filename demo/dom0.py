@@ -1,0 +1,57 @@
+"""dom0 as a whole: bring the world and its keeper up, take both down."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+from demo import cgroups, processes, room, world
+from demo.layout import Layout, Problem
+
+
+def up(layout: Layout) -> None:
+    """Namespaces, control groups, the private filesystem view and its process 1. Raises Problem."""
+    layout.var.mkdir(parents=True, exist_ok=True)
+    layout.var.chmod(0o755)
+    if layout.run.exists():
+        shutil.rmtree(layout.run)
+    for source, _ in room.KEPT:
+        (layout.var / source).mkdir(parents=True, exist_ok=True)
+    (layout.var / "root").chmod(0o700)
+    world.up(layout)
+    cgroups.make(layout)
+    _start_keeper(layout)
+
+
+def down(layout: Layout) -> None:
+    """End every process inside, then remove what outlives processes. Safe to call at any stage."""
+    keeper = processes.recorded(layout).get("keeper")
+    if keeper is not None and not processes.kill(keeper):
+        raise Problem(f"Process {keeper.pid} (dom0's first) does not end; nothing else was removed.")
+    cgroups.remove(layout)
+    world.down(layout)
+    if layout.run.exists():
+        shutil.rmtree(layout.run)
+
+
+def _start_keeper(layout: Layout) -> None:
+    ready, theirs = os.pipe()
+    with open(layout.log / "keeper.log", "wb") as log:
+        starter = subprocess.Popen(
+            (sys.executable, "-m", "demo.keeper", layout.name, str(theirs)),
+            cwd=layout.project,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            pass_fds=(theirs,),
+            start_new_session=True,
+        )
+    os.close(theirs)
+    with open(ready) as answer:
+        said = answer.readline()
+    starter.wait()
+    if said != "up\n":
+        complaint = (layout.log / "keeper.log").read_text().strip().splitlines() or ["nothing was said"]
+        raise Problem(f"dom0 could not be brought up: {complaint[-1]}.")

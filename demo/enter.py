@@ -1,0 +1,56 @@
+"""Run a command inside dom0: `python3 -m demo.enter [--name NAME] COMMAND…`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from demo import processes
+from demo.layout import INSIDE, PANEL_UID, Layout, Problem
+
+
+def inside(layout: Layout, *argv: str, uid: int = 0) -> tuple[str, ...]:
+    """The command line that runs `argv` in dom0's namespaces, there in the project's folder. Raises Problem."""
+    keeper = processes.recorded(layout).get("keeper")
+    if keeper is None:
+        raise Problem(f"The demo “{layout.name}” is not running; bin/demo starts it.")
+    identity = (f"--setuid={uid}", f"--setgid={uid}") if uid else ()
+    spaces = ("--mount", "--net", "--pid", "--uts", "--ipc", "--cgroup")
+    return ("nsenter", f"--target={keeper.pid}", *spaces, *identity, f"--wdns={INSIDE}", "--", *argv)
+
+
+def run(
+    layout: Layout, *argv: str, uid: int = 0, env: dict[str, str] | None = None, timeout_s: float = 60
+) -> subprocess.CompletedProcess[str]:
+    """Run `argv` in dom0 to its end. Raises Problem quoting what it said where it fails."""
+    clean = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": "/" if uid else "/root"}
+    done = subprocess.run(
+        inside(layout, *argv, uid=uid),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**clean, **(env or {})},
+        timeout=timeout_s,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip())[-2000:]
+        raise Problem(f"{' '.join(argv[:4])} failed inside dom0: {said}")
+    return done
+
+
+def main(arguments: list[str]) -> None:
+    name = "demo"
+    if arguments[:1] == ["--name"]:
+        name, arguments = arguments[1], arguments[2:]
+    argv = inside(Layout(name=name), *(arguments or ["/bin/bash"]))
+    os.execvp(argv[0], argv)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except Problem as problem:
+        sys.exit(str(problem))

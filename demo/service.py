@@ -1,0 +1,58 @@
+"""A long-running process of the demo, and how to ask the keeper for it. The keeper is dom0's process 1."""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from demo.layout import Layout, Problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """`argv` may hold {http}: the number of the listening socket passed along. `uid` 0 = root."""
+
+    name: str
+    argv: tuple[str, ...]
+    uid: int = 0
+    umask: int = 0o022
+    env: dict[str, str] = field(default_factory=dict)
+    passes: bool = False  # takes the listening socket
+
+
+def ask(layout: Layout, request: dict[str, Any], *, pass_fd: int | None = None) -> dict[str, Any]:
+    """One question, one answer. Raises Problem with the keeper's sentence, or when there is no keeper."""
+    folder = os.open(layout.run, os.O_PATH | os.O_DIRECTORY)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as link:
+            link.settimeout(30)
+            # By way of the folder's descriptor: a socket's path has 108 bytes, a clone's may have more.
+            link.connect(f"/proc/self/fd/{folder}/{layout.control_socket.name}")
+            parts = [] if pass_fd is None else [_right(pass_fd)]
+            link.sendmsg([json.dumps(request).encode() + b"\n"], parts)
+            answer = json.loads(link.makefile("rb").readline() or b'{"error": "no answer"}')
+    except OSError as error:
+        raise Problem(f"dom0's keeper doesn't answer ({error}); bin/demo --stop cleans up.") from error
+    finally:
+        os.close(folder)
+    if "error" in answer:
+        raise Problem(str(answer["error"]))
+    return dict(answer)
+
+
+def start(layout: Layout, service: Service, *, pass_fd: int | None = None) -> None:
+    """Have the keeper start `service` and keep it running. Raises Problem."""
+    ask(layout, {"do": "start", "service": asdict(service)}, pass_fd=pass_fd)
+
+
+def stop(layout: Layout, name: str) -> None:
+    """Have the keeper end a service and not start it again; an unknown name is already stopped."""
+    ask(layout, {"do": "stop", "name": name})
+
+
+def _right(fd: int) -> tuple[int, int, array.array[int]]:
+    return (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))

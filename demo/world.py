@@ -1,0 +1,102 @@
+"""Three network namespaces: dom0 with its public and VPN side, the Internet, the admin VPN. No way out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from demo.layout import (
+    DOM0_ADDRESS,
+    FAILOVER_ADDRESS,
+    GATEWAY,
+    INTERNET_HOST,
+    VPN_ADDRESS,
+    VPN_PEER,
+    Layout,
+    Problem,
+)
+
+NETNS = Path("/run/netns")
+OUR_NETNS_MARK = "netns-made"  # in the state folder: /run/netns was not there before us
+
+
+def _ip(*arguments: str, netns: str = "") -> str:
+    argv = ("ip", *(("-n", netns) if netns else ()), *arguments)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    if done.returncode != 0:
+        raise Problem(f"The network of the demo can't be laid: {' '.join(argv)} says {done.stderr.strip()}.")
+    return done.stdout
+
+
+def existing(layout: Layout) -> tuple[str, ...]:
+    """Those of this demo's namespaces that are there."""
+    return tuple(name for name in layout.namespaces if (NETNS / name).exists())
+
+
+def up(layout: Layout) -> None:
+    """Make the namespaces, cables, addresses and routes. Raises Problem; the caller takes down what stands."""
+    if not _netns_is_mount():
+        (layout.var / OUR_NETNS_MARK).write_text("mount" if NETNS.exists() else "folder")
+    for name in layout.namespaces:
+        _ip("netns", "add", name)
+        _quiet_ipv6(name)
+        _ip("link", "set", "lo", "up", netns=name)
+    _cable(layout.dom0, "eth0", layout.internet, "eth0")
+    _cable(layout.dom0, "tun0", layout.vpn, "tun0")
+    for netns, device, address in (
+        (layout.dom0, "eth0", f"{DOM0_ADDRESS}/24"),
+        (layout.dom0, "eth0", f"{FAILOVER_ADDRESS}/32"),
+        (layout.dom0, "tun0", f"{VPN_ADDRESS}/24"),
+        (layout.internet, "eth0", f"{GATEWAY}/24"),
+        (layout.internet, "lo", f"{INTERNET_HOST}/32"),
+        (layout.vpn, "tun0", f"{VPN_PEER}/24"),
+    ):
+        _ip("addr", "add", address, "dev", device, netns=netns)
+    _ip("route", "add", "default", "via", GATEWAY, "src", DOM0_ADDRESS, netns=layout.dom0)
+    _ip("route", "add", f"{FAILOVER_ADDRESS}/32", "via", DOM0_ADDRESS, netns=layout.internet)
+    _ip("route", "add", "10.10.0.0/16", "via", VPN_ADDRESS, netns=layout.vpn)
+
+
+def down(layout: Layout) -> None:
+    """Remove the namespaces (cables and rules go with them) and what `ip netns` itself left."""
+    for name in existing(layout):
+        _ip("netns", "del", name)
+    mark = layout.var / OUR_NETNS_MARK
+    if mark.exists() and not any(NETNS.iterdir()):
+        if _netns_is_mount():
+            subprocess.run(("umount", str(NETNS)), check=True, timeout=20)
+        if mark.read_text() == "folder":
+            NETNS.rmdir()
+    mark.unlink(missing_ok=True)
+
+
+def links(netns: str) -> list[str]:
+    """Names of the interfaces in a namespace."""
+    return [link["ifname"] for link in json.loads(_ip("-j", "link", "show", netns=netns))]
+
+
+def _netns_is_mount() -> bool:
+    """`ip netns add` mounts the folder onto itself, which os.path.ismount doesn't see: the device is the same."""
+    table = Path("/proc/self/mountinfo").read_text().splitlines()
+    return any(line.split()[4] == str(NETNS) for line in table)
+
+
+def _cable(left: str, left_end: str, right: str, right_end: str) -> None:
+    _ip("link", "add", left_end, "netns", left, "type", "veth", "peer", "name", right_end, "netns", right)
+    _ip("link", "set", left_end, "up", netns=left)
+    _ip("link", "set", right_end, "up", netns=right)
+
+
+def _quiet_ipv6(netns: str) -> None:
+    """IPv6 is not modelled yet, so there is none: a machine's router advertisement would find no ear."""
+    subprocess.run(
+        ("ip", "netns", "exec", netns, "sh", "-c")
+        + (
+            "for f in all default; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6;"
+            " echo 0 > /proc/sys/net/ipv6/conf/$f/accept_ra; done",
+        ),
+        check=False,  # a kernel without IPv6 has no such files
+        capture_output=True,
+        timeout=20,
+    )
