@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dom0.chains import JUMPS
 from dom0.members import INSIDE, TABLE, VIFS, ZNET
 from firewall import rules
-from firewall.rules import Rule, Table
+from firewall.rules import KNOWN, Rule, Table
 from firewall.specs import Site
 
 SETS, BRIDGE, V6, V4 = "sets.ipset", "bridge.nft", "v6.rules", "v4.rules"
@@ -81,27 +81,37 @@ def sets() -> str:
 
 
 def bridge(site: Site) -> str:
-    """Text for `nft -f`: every frame that enters one of our bridges comes from a known vif as itself.
+    """Text for `nft -f`: every frame of a vif comes from that vif's machine as itself.
 
     Judged before the bridge learns the sender's MAC, so a neighbour's place in the forwarding table
     can't be taken either. Everything but ARP and IPv4 is dropped: no VLAN tags, no router advertisements.
+    What passed carries a mark; a port that is no vif of ours gets none, reaches no vif of ours, and raw
+    drops what comes from it. (Not every kernel can match the bridge's own name here.)
     """
-    known = "iifname . ether saddr"
-    return f"""\
-add table bridge {TABLE}
-add set bridge {TABLE} {VIFS} {{ type ifname . ether_addr . ipv4_addr; }}
-add chain bridge {TABLE} port
-add chain bridge {TABLE} in {{ type filter hook prerouting priority -300; policy accept; }}
-flush chain bridge {TABLE} in
-flush chain bridge {TABLE} port
-add rule bridge {TABLE} in meta ibrname "{site.bridge_prefix}*" jump port
-add rule bridge {TABLE} port ether type arp arp htype 1 arp ptype ip {known} . arp saddr ip @{VIFS} \
-iifname . arp saddr ether . arp saddr ip @{VIFS} accept
-add rule bridge {TABLE} port ether type ip udp sport 67 drop
-add rule bridge {TABLE} port ether type ip ip saddr 0.0.0.0 udp sport 68 udp dport 67 {known} . ip saddr @{VIFS} accept
-add rule bridge {TABLE} port ether type ip ip saddr != 0.0.0.0 {known} . ip saddr @{VIFS} accept
-add rule bridge {TABLE} port drop
-"""
+    vifs, known = f'"{site.vif_prefix}*"', f"iifname . ether saddr . ip saddr @{VIFS}"
+    arp = f"iifname . ether saddr . arp saddr ip @{VIFS} iifname . arp saddr ether . arp saddr ip @{VIFS}"
+    rows = (
+        f"port ether type arp arp htype 1 arp ptype ip {arp} goto known",
+        "port udp sport 67 drop",
+        f"port ip saddr 0.0.0.0 udp sport 68 udp dport 67 {known} goto known",
+        f"port ip saddr != 0.0.0.0 {known} goto known",
+        "port drop",
+        f"known meta mark set meta mark or {KNOWN:#x} accept",
+        f"in iifname {vifs} jump port",
+        f"between iifname != {vifs} oifname {vifs} drop",
+    )
+    chains = {
+        "known": "",
+        "port": "",
+        "in": " { type filter hook prerouting priority -300; policy accept; }",
+        "between": " { type filter hook forward priority 0; policy accept; }",
+    }
+    lines = [f"add table bridge {TABLE}"]
+    lines += [f"add set bridge {TABLE} {VIFS} {{ type ifname . ether_addr . ipv4_addr; }}"]
+    lines += [f"add chain bridge {TABLE} {name}{kind}" for name, kind in chains.items()]
+    lines += [f"flush chain bridge {TABLE} {name}" for name in chains]
+    lines += [f"add rule bridge {TABLE} {row}" for row in rows]
+    return "\n".join(lines) + "\n"
 
 
 def sysctls(site: Site) -> tuple[tuple[str, str], ...]:
@@ -134,7 +144,8 @@ def commands(site: Site) -> tuple[str, ...]:
 
 
 def _table_commands(program: str, text: str) -> list[str]:
-    out, table, chains = [], "", []
+    out: list[str] = []
+    table, chains = "", list[str]()
     for line in text.splitlines():
         if line.startswith("*"):
             table, chains = line[1:], []

@@ -18,10 +18,10 @@ from firewall.specs import DOM0, INTERNET, PLACES, VPN, Cell, Ports, Restriction
 CONNECTIONS_PER_MACHINE = 2000
 #: Above so many services, an address gets one chain per 64 ports: the last stays as near as the first.
 BUCKET_ABOVE = 300
+#: Mark of a frame the bridge table found to come from its own machine.
+KNOWN = 0x40000000
 PING_LIMIT = "-p icmp -m icmp --icmp-type 8 -m limit --limit 20/sec --limit-burst 40 -j ACCEPT"
-CONNLIMIT = (
-    f"-m connlimit --connlimit-above {CONNECTIONS_PER_MACHINE} --connlimit-mask 32 --connlimit-saddr -j DROP"
-)
+CONNLIMIT = f"-m connlimit --connlimit-above {CONNECTIONS_PER_MACHINE} --connlimit-mask 32 --connlimit-saddr -j DROP"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +83,7 @@ def _any_bridge(site: Site) -> str:
 def _raw(site: Site) -> Table:
     chain, bridges = "fr-antispoof", _any_bridge(site)
     args = [
+        f"{bridges} -m mark ! --mark {KNOWN:#x}/{KNOWN:#x} -j DROP",
         f"{bridges} -m set --match-set {ZNET} src,src -j RETURN",
         f"-s 0.0.0.0/32 {bridges} -p udp -m udp --sport 68 --dport 67 -j RETURN",
         f"{bridges} -j DROP",
@@ -152,9 +153,7 @@ def _admin(site: Site) -> Iterator[Rule]:
             panel = match(Ports(proto="tcp", first=site.panel_port, last=site.panel_port))
             ways.append((site.vpn.interface, panel, "admin-panel"))
     for interface, port, name in ways:
-        yield Rule(
-            chain="fr-admin", args=f"-i {interface} {port} -m comment --comment {name} -j ACCEPT", about=name
-        )
+        yield Rule(chain="fr-admin", args=f"-i {interface} {port} -m comment --comment {name} -j ACCEPT", about=name)
 
 
 def _from_zones(site: Site) -> Iterator[Rule]:
@@ -168,9 +167,7 @@ def _from_zones(site: Site) -> Iterator[Rule]:
     for zone in site.zones:
         cell = site.cell(zone.name, DOM0)
         for ports in cell.ports:
-            yield Rule(
-                chain="fr-zin", args=f"-i {zone.bridge} {match(ports)} -j ACCEPT", about=_policy_name(cell)
-            )
+            yield Rule(chain="fr-zin", args=f"-i {zone.bridge} {match(ports)} -j ACCEPT", about=_policy_name(cell))
     yield Rule(chain="fr-zin", args="-j DROP")
 
 
@@ -289,8 +286,7 @@ def _restriction(chain: str, restriction: Restriction) -> Iterator[Rule]:
         "DROP": "-j DROP",
         # ACCEPT exempts from the restrictions below it; it opens nothing that the policy closes.
         "ACCEPT": "-j RETURN",
-        "REJECT": "-j REJECT --reject-with "
-        + ("tcp-reset" if ports.proto == "tcp" else "icmp-port-unreachable"),
+        "REJECT": "-j REJECT --reject-with " + ("tcp-reset" if ports.proto == "tcp" else "icmp-port-unreachable"),
     }[restriction.action]
     original = f"-p {ports.proto} -m conntrack --ctorigdstport {span}"
     for port in (match(ports), original):

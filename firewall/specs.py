@@ -15,9 +15,7 @@ from typing import Any, Literal
 Proto = Literal["tcp", "udp"]
 Direction = Literal["in", "out"]
 Action = Literal["DROP", "REJECT", "ACCEPT"]
-Place = Literal[
-    "before-input", "after-input", "before-output", "after-output", "before-forwarding", "after-forwarding"
-]
+Place = Literal["before-input", "after-input", "before-output", "after-output", "before-forwarding", "after-forwarding"]
 
 PROTOS: tuple[Proto, ...] = ("tcp", "udp")
 PLACES: tuple[Place, ...] = (
@@ -168,7 +166,8 @@ class Site:
 
     `ssh_port` (on every card and the VPN) and `panel_port` (on the VPN) are the admin's own ways in:
     the compiler always writes them and nothing above can take them away.
-    `bridge_prefix` starts the name of every zone's bridge and of nothing else on the host.
+    `bridge_prefix` starts the name of every zone's bridge, `vif_prefix` that of every machine's
+    interface, and of nothing else on the host.
     """
 
     addresses: tuple[Address, ...] = ()
@@ -181,6 +180,7 @@ class Site:
     ssh_port: int = 22
     panel_port: int | None = None
     bridge_prefix: str = "xen-br"
+    vif_prefix: str = "fr"
 
     @property
     def nics(self) -> tuple[str, ...]:
@@ -238,4 +238,5 @@ def from_dict(data: Mapping[str, Any]) -> Site:
         ssh_port=data["ssh_port"],
         panel_port=data["panel_port"],
         bridge_prefix=data["bridge_prefix"],
+        vif_prefix=data["vif_prefix"],
     )
