@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+def _none() -> Mapping[str, Any]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,16 +62,16 @@ class State:
     """All that a plan may look at. A key that is absent was looked for and not found."""
 
     host: str = ""
-    volumes: Mapping[str, Volume] = field(default=EMPTY)  # by name
-    domains: Mapping[str, Domain] = field(default=EMPTY)  # by name
-    goldens: Mapping[str, Golden] = field(default=EMPTY)  # by image digest
-    archives: Mapping[str, int] = field(default=EMPTY)  # size in bytes by file name in the images folder
-    files: Mapping[str, str] = field(default=EMPTY)  # text by path
-    links: Mapping[str, Link] = field(default=EMPTY)  # by name
-    services: Mapping[str, str] = field(default=EMPTY)  # running daemons of ours: digest of their configuration
-    members: Mapping[str, str] = field(default=EMPTY)  # "set element" of the firewall's sets: "present"
-    rules: Mapping[str, str] = field(default=EMPTY)  # loaded policy: digest by family ("v4", "v6", "bridge")
-    sysctls: Mapping[str, str] = field(default=EMPTY)
+    volumes: Mapping[str, Volume] = field(default_factory=_none)  # by name
+    domains: Mapping[str, Domain] = field(default_factory=_none)  # by name
+    goldens: Mapping[str, Golden] = field(default_factory=_none)  # by image digest
+    archives: Mapping[str, int] = field(default_factory=_none)  # size in bytes by file name in the images folder
+    files: Mapping[str, str] = field(default_factory=_none)  # text by path
+    links: Mapping[str, Link] = field(default_factory=_none)  # by name
+    services: Mapping[str, str] = field(default_factory=_none)  # running daemons of ours: digest of their configuration
+    members: Mapping[str, str] = field(default_factory=_none)  # "set element" of the firewall's sets: "present"
+    rules: Mapping[str, str] = field(default_factory=_none)  # loaded policy: digest by family ("v4", "v6", "bridge")
+    sysctls: Mapping[str, str] = field(default_factory=_none)
     free_bytes: int = 0  # in the volume group or the image directory
     free_memory_mib: int = 0  # after dom0's reserve
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+
 
 import pytest
 
@@ -17,7 +17,7 @@ class ProcessStarted(BaseException):
 
 
 @pytest.fixture(autouse=True)
-def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outside host, demo and browser tests, dom0's runner must not start anything."""
     if not any(request.node.get_closest_marker(m) for m in ("host", "demo", "browser")):
         from dom0 import runner
@@ -26,7 +26,6 @@ def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
             raise ProcessStarted(argv)
 
         monkeypatch.setattr(runner, "run", refuse)
-    yield
 
 
 @pytest.fixture
