@@ -1,0 +1,155 @@
+"""The demo itself, started once for all of these tests on a port and a name of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+NAME = "maintest"
+
+
+def said(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def box() -> dict[str, Any]:
+    """What the box looks like from outside: to be the same before and after."""
+    mounts = [line.split()[:3] for line in Path("/proc/mounts").read_text().splitlines()]
+    groups = [str(p) for p in Path("/sys/fs/cgroup").glob("*/*") if p.is_dir() and "fridu" in p.name]
+    pids = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+            except OSError:
+                continue
+            if str(ROOT) in line or "fridu" in line or "libvirt" in line:
+                pids[entry.name] = line
+    return {
+        "netns": said("ip", "netns"),
+        "links": re.sub(r"^\d+: ", "", said("ip", "-o", "link"), flags=re.M),
+        "addresses": said("ip", "-o", "-4", "addr").count("\n"),
+        "loops": said("losetup", "-a"),
+        "mounts": mounts,
+        "rules": re.sub(r"^#.*$|\[\d+:\d+\]", "", said("iptables-save"), flags=re.M),
+        "ip_forward": Path("/proc/sys/net/ipv4/ip_forward").read_text(),
+        "cgroups": groups,
+        "processes": pids,
+    }
+
+
+@dataclass
+class Demo:
+    state: dict[str, Any]
+
+    @property
+    def url(self) -> str:
+        return self.state["url"]
+
+    def in_ns(self, place: str, *argv: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
+        """Run a command in the dom0, internet or vpn namespace."""
+        return subprocess.run(
+            ("ip", "netns", "exec", self.state["netns"][place], *argv), capture_output=True, text=True, timeout=timeout
+        )
+
+    def curl(self, url: str, place: str = "internet") -> str:
+        return self.in_ns(place, "curl", "-s", "--max-time", "4", url).stdout
+
+    def ssh(
+        self, address: str, *command: str, place: str = "internet", key: str = ""
+    ) -> subprocess.CompletedProcess[str]:
+        return self.in_ns(
+            place,
+            "ssh", "-i", key or self.state["ssh_key"], "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+            "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR", f"root@{address}", *command,
+        )  # fmt: skip
+
+    def greeting(self, address: str, port: int, place: str = "internet") -> str:
+        """The first line a TCP server says, "" where nobody answers within 3 s."""
+        code = (
+            "import socket,sys\n"
+            "s=socket.create_connection((sys.argv[1],int(sys.argv[2])),timeout=3)\n"
+            "s.settimeout(3)\nprint(s.recv(200).decode(errors='replace'))"
+        )
+        return self.in_ns(place, sys.executable, "-c", code, address, str(port)).stdout.strip()
+
+    def opens(self, address: str, port: int, place: str = "internet") -> bool:
+        """Whether a TCP connection is accepted."""
+        code = "import socket,sys\nsocket.create_connection((sys.argv[1],int(sys.argv[2])),timeout=1.5)"
+        return self.in_ns(place, sys.executable, "-c", code, address, str(port)).returncode == 0
+
+    def fridu(self, *argv: str, login: str = "operator") -> subprocess.CompletedProcess[str]:
+        """The command line, on dom0, as one of the demo's users."""
+        user = self.state["logins"][login]["user"]
+        command = ("-m", "demo.enter", "--name", NAME, "/srv/fridu/bin/fridu", "--as", user, *argv)
+        return subprocess.run((sys.executable, *command), capture_output=True, text=True, timeout=120, cwd=ROOT)
+
+    def python(self, code: str) -> Any:
+        """What `code` leaves in `out`, run with Django on dom0."""
+        wrapped = f"{code}\nimport json\nprint('\\n@' + json.dumps(out, default=str))"
+        argv = (
+            "-m",
+            "demo.enter",
+            "--name",
+            NAME,
+            "/srv/fridu/.venv/bin/python",
+            "/srv/fridu/manage.py",
+            "shell",
+            "-v",
+            "0",
+            "-c",
+            wrapped,
+        )
+        done = subprocess.run((sys.executable, *argv), capture_output=True, text=True, timeout=60, cwd=ROOT)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.rsplit("\n@", 1)[1])
+
+    def job(self, number: int) -> dict[str, Any]:
+        return self.python(
+            "from hosts.models import Job\n"
+            f"j=Job.objects.get(pk={number})\n"
+            "out={'state':j.state,'message':j.message,'note':j.note,'steps':[[s.stage,s.state,s.attempt] for s in j.steps.all()]}"
+        )
+
+
+def until(what: Callable[[], Any], seconds: float = 20, every: float = 0.1) -> Any:
+    """Poll `what` until it is true; the last value is returned and the caller asserts on it."""
+    end = time.monotonic() + seconds
+    while True:
+        value = what()
+        if value or time.monotonic() > end:
+            return value
+        time.sleep(every)
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def before() -> dict[str, Any]:
+    return box()
+
+
+@pytest.fixture(scope="session")
+def demo(before: dict[str, Any]) -> Iterator[Demo]:
+    start = ("bin/demo", "--detach", "--yes", "--fresh", "--name", NAME, "--port", str(free_port()))
+    done = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = ROOT / "var" / NAME / "state.json"
+    assert path.stat().st_mode & 0o777 == 0o600
+    yield Demo(json.loads(path.read_text()))
+    subprocess.run(("bin/demo", "--stop", "--name", NAME), cwd=ROOT, capture_output=True, text=True, timeout=120)

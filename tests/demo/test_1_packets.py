@@ -1,0 +1,100 @@
+"""Point 1: what the Internet, an on-link neighbour, and the machines themselves can and cannot do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.demo.conftest import Demo, until
+
+pytestmark = pytest.mark.demo
+ONE, TWO = "91.121.65.140", "87.98.130.56"
+
+
+def test_the_published_pages_and_mail_greetings_answer(demo: Demo):
+    assert "WEB-Dom" in demo.curl(f"http://{TWO}/")
+    assert "WEB-Ful" in demo.curl(f"http://{ONE}/")
+    for address in (ONE, TWO):
+        greeting = demo.greeting(address, 25)
+        assert greeting.startswith("220 ")
+        assert "Common" in greeting
+
+
+def test_the_owner_is_root_inside_his_machine_by_ssh(demo: Demo):
+    done = demo.ssh(TWO, "id -u; hostname; cat /proc/self/uid_map")
+    assert done.stdout.split()[:2] == ["0", "WEB-Dom"], done.stderr
+    assert done.stdout.split()[2:4] != ["0", "0"], "root inside must not be root outside"
+
+
+@pytest.mark.parametrize(
+    ("address", "tcp"), [(ONE, {22, 25, 80}), (TWO, {22, 25, 80})], ids=["91.121.65.140", "87.98.130.56"]
+)
+def test_every_other_port_is_closed(demo: Demo, address: str, tcp: set[int]):
+    """All 65,535 ports, by SYN answers seen at the Internet's end; 563 is open in the rules, nobody listens there."""
+    code = (
+        "import asyncio,sys\n"
+        "async def one(sem,p,o):\n"
+        "    async with sem:\n"
+        "        try:\n"
+        "            r,w=await asyncio.wait_for(asyncio.open_connection(sys.argv[1],p),1.0)\n"
+        "            o.append(p);w.close()\n"
+        "        except ConnectionRefusedError:\n            o.append(-p)\n"
+        "        except (OSError,asyncio.TimeoutError):\n            pass\n"
+        "async def main():\n"
+        "    sem=asyncio.Semaphore(4000);o=[]\n"
+        "    await asyncio.gather(*(one(sem,p,o) for p in range(1,65536)))\n"
+        "    print(*sorted(o))\n"
+        "asyncio.run(main())\n"
+    )
+    shell = ("prlimit", "--nofile=8192", sys.executable, "-c", code, address)
+    answers = {int(p) for p in demo.in_ns("internet", *shell, timeout=180).stdout.split()}
+    assert {p for p in answers if p > 0} == tcp
+    assert {-p for p in answers if p < 0} == {563}, "a port that says no is a port that is not dropped"
+
+
+def test_private_addresses_are_unreachable_for_an_on_link_neighbour(demo: Demo):
+    routes = ["10.10.0.0/16"]
+    for route in routes:
+        demo.in_ns("internet", "ip", "route", "add", route, "via", ONE)
+    try:
+        for machine in demo.state["machines"].values():
+            for port in (22, 8080, 2525):
+                assert not demo.opens(machine["ip"], port)
+        assert not demo.opens("10.10.95.38", 8000)
+        assert not demo.opens("10.10.1.1", 53)
+    finally:
+        for route in routes:
+            demo.in_ns("internet", "ip", "route", "del", route)
+
+
+@pytest.mark.parametrize(("machine", "source"), [("WEB-Dom", TWO)])
+def test_a_machine_reaches_the_internet_with_its_zones_address(demo: Demo, machine: str, source: str):
+    code = "import socket\ns=socket.create_server(('198.51.100.7',7777));s.settimeout(15);c,a=s.accept();print(a[0])"
+    server = subprocess.Popen(
+        ("ip", "netns", "exec", demo.state["netns"]["internet"], sys.executable, "-c", code),
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: "7777" in demo.in_ns("internet", "ss", "-ltn").stdout)
+    demo.ssh(TWO, "echo | nc -w 3 198.51.100.7 7777")
+    assert server.communicate(timeout=20)[0].strip() == source
+
+
+def test_dom0s_redis_panel_and_ssh_are_out_of_a_machines_reach(demo: Demo):
+    for address in ("10.10.2.1", "10.10.1.1", "10.10.95.38", ONE):
+        for port in (22, 6379, 8000, 16509):
+            done = demo.ssh(TWO, f"echo | nc -w 2 {address} {port} >/dev/null 2>&1 && echo open || echo closed")
+            assert done.stdout.strip() == "closed", (address, port)
+
+
+def test_the_panel_answers_on_the_admin_network_and_not_on_the_internet(demo: Demo):
+    assert "Fridu" in demo.curl("http://10.10.95.38:8000/accounts/login/", "vpn")
+    assert not demo.opens(ONE, 8000)
+
+
+def test_machines_are_seen_running_with_the_addresses_of_the_sample(demo: Demo):
+    assert {n: m["ip"] for n, m in demo.state["machines"].items()} == {
+        "Common": "10.10.1.2", "WEB-Ful": "10.10.1.3", "WEB-Dom": "10.10.2.2"
+    }  # fmt: skip
