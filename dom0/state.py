@@ -54,6 +54,7 @@ class Link:
     up: bool = False
     kind: str = ""  # "bridge", "veth", …
     master: str = ""
+    alias: str = ""  # our bridges carry "fridu:ZONE"
     addresses: tuple[str, ...] = ()
 
 

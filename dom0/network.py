@@ -1,0 +1,162 @@
+"""dom0's network as it is: links, kernel settings, set members, and the zones' dnsmasq."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from dom0 import dnsmasq, files, members, runner
+from dom0.errors import Refused
+from dom0.host import HostConfig
+from dom0.state import Link
+
+ALL = "*"
+STOP_S = 5.0
+
+
+def links(names: Collection[str]) -> dict[str, Link]:
+    """The interfaces of those names that exist, with their IPv4 addresses; "*" stands for all of them."""
+    found = json.loads(runner.run(("ip", "-json", "-details", "address", "show")).stdout or "[]")
+    return {e["ifname"]: _link(e) for e in found if e and (ALL in names or e["ifname"] in names)}
+
+
+def _link(entry: dict[str, Any]) -> Link:
+    inet = [a for a in entry.get("addr_info", ()) if a.get("family") == "inet"]
+    return Link(
+        name=entry["ifname"],
+        up="UP" in entry.get("flags", ()),
+        kind=entry.get("linkinfo", {}).get("info_kind", ""),
+        master=entry.get("master", ""),
+        alias=entry.get("ifalias", ""),
+        addresses=tuple(f"{a['local']}/{a['prefixlen']}" for a in inet),
+    )
+
+
+def sysctls(keys: Collection[str]) -> dict[str, str]:
+    """The kernel settings of those names that this kernel has, e.g. net.ipv4.ip_forward."""
+    found = {}
+    for key in keys:
+        with contextlib.suppress(FileNotFoundError):
+            found[key] = Path("/proc/sys", key.replace(".", "/")).read_text().strip()
+    return found
+
+
+def found_members(keys: Collection[str]) -> dict[str, str]:
+    """Which of those elements (`dom0.members.Member.key`) the firewall's sets hold."""
+    present: set[str] = set()
+    if any(not key.startswith(members.VIFS) for key in keys):
+        present.update(members.found_in_ipset(runner.run(("ipset", "save"), ok_codes=(0, 1)).stdout))
+    if any(key.startswith(members.VIFS) for key in keys):
+        argv = ("nft", "-j", "list", "set", "bridge", members.TABLE, members.VIFS)
+        present.update(members.found_in_nft(runner.run(argv, ok_codes=(0, 1)).stdout))
+    return {key: "present" for key in keys if key in present}
+
+
+def services(config: HostConfig, names: Collection[str]) -> dict[str, str]:
+    """Those daemons that run ("dnsmasq:ZONE"): the digest of the configuration each was started with."""
+    found = {}
+    for name in names:
+        what, _, zone = name.partition(":")
+        pid = _pid(_files(config, zone)) if what == "dnsmasq" else None
+        if pid is not None:
+            found[name] = _mark(pid)
+    return found
+
+
+def _files(config: HostConfig, zone: str) -> dnsmasq.Files:
+    if not zone.replace("-", "").isalnum():
+        raise Refused(f"{zone!r} is not the name of a zone.")
+    return dnsmasq.Files(state=config.state, run=config.run, zone=zone)
+
+
+def _pid(where: dnsmasq.Files) -> int | None:
+    """The running daemon's process id: what its pid file says, if that process was called as we call it.
+
+    The pid file alone is not believed (ids are used again), nor the process list alone: a guest of the lxc
+    driver can call a process of its own just the same.
+    """
+    text = (files.read_text(where.pid) or "").strip()
+    if not text.isdigit():
+        return None
+    try:
+        argv = Path("/proc", text, "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    same = argv[1 : len(where.argv)] == list(where.argv[1:]) and Path(argv[0]).name == where.argv[0]
+    return int(text) if same else None
+
+
+def _mark(pid: int) -> str:
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for entry in Path("/proc", str(pid), "environ").read_bytes().split(b"\0"):
+            name, _, value = entry.decode(errors="replace").partition("=")
+            if name == dnsmasq.MARK:
+                return value
+    return "unknown"
+
+
+def dnsmasq_stop(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    """End a zone's dnsmasq; after 5 s by force. Says so where it does not run."""
+    where = _files(config, args["zone"])
+    pid = _pid(where)
+    if pid is None:
+        return f"dnsmasq of {where.zone} does not run."
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return f"dnsmasq of {where.zone} has just ended."
+    try:
+        if _pid(where) == pid:
+            signal.pidfd_send_signal(handle, signal.SIGTERM)
+            if not _ended(handle):
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+                _ended(handle)
+    finally:
+        os.close(handle)
+    files.remove(where.pid)
+    return f"dnsmasq of {where.zone} (process {pid}) ended."
+
+
+def _ended(handle: int) -> bool:
+    poll = select.poll()
+    poll.register(handle, select.POLLIN)
+    return bool(poll.poll(STOP_S * 1000))
+
+
+def dnsmasq_reread(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    """Have a zone's dnsmasq read its folders again; started anew where it holds a lease of a machine that is gone."""
+    where = _files(config, args["zone"])
+    pid = _pid(where)
+    if pid is None:
+        return f"dnsmasq of {where.zone} does not run; it reads its folders when it starts."
+    leases = files.read_text(where.leases) or ""
+    kept = _kept(leases, where)
+    if kept == leases:
+        os.kill(pid, signal.SIGHUP)
+        return f"dnsmasq of {where.zone} reads its folders again."
+    dnsmasq_stop(config, args, stdin)
+    files.write_atomic(where.leases, _kept(files.read_text(where.leases) or "", where))
+    started = dnsmasq.start(where, files.read_text(where.conf) or "")
+    runner.run(started.argv, timeout_s=started.timeout_s)
+    return f"dnsmasq of {where.zone} was started anew, without the leases of machines that are gone."
+
+
+def _kept(leases: str, where: dnsmasq.Files) -> str:
+    """The lease lines ("EXPIRY MAC IP …") whose MAC and IP still stand together in a machine's file."""
+    folder = Path(where.ethers)
+    texts = (path.read_text() for path in folder.iterdir()) if folder.exists() else ()
+    known = {tuple(text.strip().lower().split(",")[:2]) for text in texts}
+    lines = (line for line in leases.splitlines(keepends=True) if tuple(line.lower().split()[1:3]) in known)
+    return "".join(lines)
+
+
+VERBS: dict[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {
+    "dnsmasq-stop": dnsmasq_stop,
+    "dnsmasq-reread": dnsmasq_reread,
+}
