@@ -155,4 +155,9 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 24 * 3600,
     "socket_connect_timeout": 2,
     "socket_timeout": 5,
+    # A page must not wait for a broker that is away: the sweep sends again.
+    "max_retries": 0,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
 }
