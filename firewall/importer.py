@@ -24,6 +24,8 @@ _VARIABLE = re.compile(r"\$(?:\{([A-Za-z_][A-Za-z0-9_]*)\}|([A-Za-z_][A-Za-z0-9_
 _COMMENT = re.compile(r"(?:^|[\s;])#.*$")
 _SHELL = re.compile(r"[`|&<>(){}\\*?]|\$")
 _START = re.compile(r"""if\s+test\s+["']?\$\{?ACTION\}?["']?\s*=\s*["']?start["']?\s*;\s*then""")
+#: What the seed's words can't say (`firewall.exporter` writes it).
+_POLICY = re.compile(r"#! Policy FROM=(\S+) TO=(\S+) PORTS=(\S+)")
 _STATEMENTS = {
     "CreateZone": ("NAME", "NIC", "EXT", "BR", "INT", "MASK"),
     "CreateApp": ("NAME", "ZONE", "EXT", "INT"),
@@ -78,6 +80,7 @@ class _Parser:
     asked: list[str] = field(default_factory=list)
     commented: list[tuple[int, str]] = field(default_factory=list)
     customs: list[tuple[int, str]] = field(default_factory=list)
+    policies: list[tuple[int, re.Match[str]]] = field(default_factory=list)
     quickstart: Quickstart = field(default_factory=Quickstart)
     block: int = 0  # line where the open `if` stands
 
@@ -86,6 +89,9 @@ class _Parser:
 
     def line(self, number: int, raw: str) -> None:
         text = raw.strip()
+        if match := _POLICY.fullmatch(text):
+            self.policies.append((number, match))
+            return
         if text.startswith("#"):
             if text.lstrip("# ").split(" ", 1)[0] in _STATEMENTS:
                 self.commented.append((number, text.lstrip("# ")))
@@ -280,13 +286,28 @@ class _Parser:
         customs = Customs(site)
         for number, command in self.customs:
             self.findings.append(customs.take(number, command))
-        site = customs.site()
+        site = self.extended(customs.site())
         said, left_out = history.judge(site, self.services, self.commented)
         self.findings += said
         kept = tuple(s for s in self.services.values() if s not in left_out)
         site = replace(site, services=kept, restrictions=tuple(self.restrictions.values()))
         ordered = sorted(self.findings, key=lambda f: f.line)
         return Read(site=site, findings=tuple(ordered), asked=tuple(self.asked), left_out=left_out)
+
+    def extended(self, site: Site) -> Site:
+        """The site with the `#! Policy` lines."""
+        cells = {(c.source, c.target): c for c in site.policy}
+        for number, match in self.policies:
+            source, target, what = match.groups()
+            try:
+                ports = () if what in ("all", "none") else tuple(_ports(p) for p in what.split(","))
+            except _NotUnderstood as problem:
+                self.say(number, Severity.ERROR, str(problem))
+                continue
+            cells.pop((source, target), None)
+            if what != "none":
+                cells[source, target] = Cell(source=source, target=target, everything=what == "all", ports=ports)
+        return replace(site, policy=tuple(cells.values()))
 
 
 def _is_address(text: str) -> bool:

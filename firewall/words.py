@@ -1,0 +1,231 @@
+"""The difference between two sites, as a person would say it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from firewall.specs import INTERNET, VPN, Cell, CustomRule, Restriction, Service, Site, Zone
+
+Kind = Literal["opens", "closes", "moves", "changes", "stays"]
+ORDER: tuple[Kind, ...] = ("opens", "closes", "moves", "changes", "stays")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One difference: `what` is its subject, `rest` goes on with the sentence, `detail` says more."""
+
+    kind: Kind
+    what: str
+    rest: str = ""
+    detail: str = ""
+
+    @property
+    def sentence(self) -> str:
+        return f"{self.kind} {self.what}{' ' + self.rest if self.rest else ''}"
+
+
+def difference(before: Site, after: Site, *, names: Mapping[str, str] | None = None) -> tuple[Change, ...]:
+    """What opens, closes, moves and changes from `before` to `after`; empty when nothing does.
+
+    `names` gives machine names by address. What stays is told by `stays`.
+    """
+    called = dict(names or {})
+    found = [
+        *_services(before, after, called),
+        *_policy(before, after),
+        *_restrictions(before, after),
+        *_custom(before, after),
+        *_zones(before, after),
+        *_host(before, after),
+    ]
+    return tuple(sorted(found, key=lambda change: ORDER.index(change.kind)))
+
+
+def stays(before: Site, after: Site) -> Change:
+    """The comforting half: what this change leaves alone."""
+    same = len(set(before.services) & set(after.services))
+    parts = [f"{same} other service{'' if same == 1 else 's'}"] if same else []
+    if before.policy == after.policy and after.policy:
+        parts.append("the policy between zones")
+    ssh = f"ssh to dom0 on tcp {after.ssh_port}"
+    return Change(kind="stays", what=", ".join([*parts, ssh]), detail=_still(before, after))
+
+
+def counts(changes: tuple[Change, ...]) -> str:
+    """`1 opens, 2 close` for the heading."""
+    out = []
+    for kind in ORDER[:-1]:
+        number = sum(change.kind == kind for change in changes)
+        if number:
+            out.append(f"{number} {kind if number == 1 else kind.removesuffix('s')}")
+    return ", ".join(out) or "nothing changes"
+
+
+def _still(before: Site, after: Site) -> str:
+    both = [
+        f"{c.source} still reaches {c.target}"
+        for c in after.policy
+        if c.everything and c in before.policy and _is_zone(after, c.source) and _is_zone(after, c.target)
+    ]
+    return "; ".join(both[:4]) + ("." if both else "")
+
+
+def _is_zone(site: Site, name: str) -> bool:
+    return any(z.name == name for z in site.zones)
+
+
+def _ends(site: Site) -> dict[tuple[str, str, int, int], Service]:
+    """Services by the outside end they occupy: address, protocol, first and last port."""
+    out: dict[tuple[str, str, int, int], Service] = {}
+    for service in site.services:
+        for ip in site.addresses_of(service) if service.target else (service.external or f"card {service.nic}",):
+            out[(ip, service.proto, service.port_first, service.port_last)] = service
+    return out
+
+
+def _services(before: Site, after: Site, called: Mapping[str, str]) -> Iterator[Change]:
+    old, new = _ends(before), _ends(after)
+    for key in sorted(old.keys() | new.keys()):
+        was, now = old.get(key), new.get(key)
+        if was is None and now is not None:
+            yield Change(kind="opens", what=_end(now), rest=f"to {_to(now, called)}", detail=_whom(now))
+        elif now is None and was is not None:
+            detail = f"Service {was.name}. Connections that are open through it are cut."
+            yield Change(kind="closes", what=_end(was), rest=f"to {_to(was, called)}", detail=detail)
+        elif was and now:
+            yield from _kept(was, now, called)
+
+
+def _kept(was: Service, now: Service, called: Mapping[str, str]) -> Iterator[Change]:
+    if (was.target, was.target_ports) != (now.target, now.target_ports):
+        yield Change(
+            kind="moves",
+            what=_end(now),
+            rest=f"from {_to(was, called)} to {_to(now, called)}",
+            detail=f"Service {now.name}. Open connections to {_to(was, called)} are cut; new ones go to the new place.",
+        )
+    elif was.name != now.name:
+        yield Change(kind="changes", what=_end(now), rest=f"is called {now.name} instead of {was.name}")
+
+
+def _end(service: Service) -> str:
+    return service.where
+
+
+def _to(service: Service, called: Mapping[str, str]) -> str:
+    if service.target is None:
+        return "dom0"
+    return f"{called.get(service.target, service.target)}, port {service.target_ports.span}"
+
+
+def _whom(service: Service) -> str:
+    return f"For everyone on the Internet. Service {service.name}."
+
+
+def _policy(before: Site, after: Site) -> Iterator[Change]:
+    pairs = dict.fromkeys((c.source, c.target) for c in (*before.policy, *after.policy))
+    for source, target in pairs:
+        was, now = before.cell(source, target), after.cell(source, target)
+        way = f"from {_party(source)} to {_party(target)}"
+        if now.everything != was.everything:
+            kind: Kind = "opens" if now.everything else "closes"
+            but = f"only {now.words} stays open" if was.everything and now.ports else ""
+            yield Change(kind=kind, what="everything", rest=way, detail=but)
+            continue
+        if now.everything:
+            continue
+        yield from _ports(was, now, way)
+
+
+def _ports(was: Cell, now: Cell, way: str) -> Iterator[Change]:
+    for ports in now.ports:
+        if ports not in was.ports:
+            yield Change(kind="opens", what=str(ports), rest=way)
+    for ports in was.ports:
+        if ports not in now.ports:
+            yield Change(kind="closes", what=str(ports), rest=way)
+
+
+def _party(party: str) -> str:
+    return {INTERNET: "the Internet", VPN: "the admin VPN"}.get(party, party)
+
+
+def _restrictions(before: Site, after: Site) -> Iterator[Change]:
+    for restriction in after.restrictions:
+        if restriction not in before.restrictions:
+            yield _restriction(after, restriction, comes=True)
+    for restriction in before.restrictions:
+        if restriction not in after.restrictions:
+            yield _restriction(before, restriction, comes=False)
+
+
+def _restriction(site: Site, restriction: Restriction, *, comes: bool) -> Change:
+    zone = site.zone(restriction.zone).name
+    side = "out of" if restriction.direction == "out" else "into"
+    only = ""
+    if restriction.address:
+        only = f" ({'to' if restriction.direction == 'out' else 'from'} {restriction.address} only)"
+    closing = (restriction.action != "ACCEPT") == comes
+    detail = f"Zone restriction {restriction.name} {'comes' if comes else 'goes'}."
+    return Change(
+        kind="closes" if closing else "opens", what=str(restriction.ports), rest=f"{side} {zone}{only}", detail=detail
+    )
+
+
+def _custom(before: Site, after: Site) -> Iterator[Change]:
+    for rule in after.custom:
+        if rule not in before.custom:
+            yield Change(kind="changes", what=f"own rule in {rule.place} comes", detail=_rule(rule))
+    for rule in before.custom:
+        if rule not in after.custom:
+            yield Change(kind="changes", what=f"own rule in {rule.place} goes", detail=_rule(rule))
+
+
+def _rule(rule: CustomRule) -> str:
+    return f"{rule.rule}{' — ' + rule.reason if rule.reason else ''}"
+
+
+def _zones(before: Site, after: Site) -> Iterator[Change]:
+    old = {z.number: z for z in before.zones}
+    new = {z.number: z for z in after.zones}
+    for number in sorted(old.keys() | new.keys()):
+        was, now = old.get(number), new.get(number)
+        if was is None and now is not None:
+            way = f"leaves with {now.external}" if now.external else "isolated from the Internet"
+            yield Change(kind="changes", what=f"zone {now.name} comes", rest=f"on {now.bridge}, {way}")
+        elif now is None and was is not None:
+            yield Change(kind="changes", what=f"zone {was.name} goes", rest=f"with {was.network}")
+        elif was and now and was != now:
+            yield Change(kind="changes", what=f"zone {now.name}", rest="; ".join(_zone(was, now)))
+
+
+def _zone(was: Zone, now: Zone) -> Iterator[str]:
+    for label, old, new in (
+        ("name", was.name, now.name),
+        ("bridge", was.bridge, now.bridge),
+        ("gateway", was.gateway, now.gateway),
+        ("subnet", was.network, now.network),
+        ("external address", was.external, now.external),
+        ("card", was.nic, now.nic),
+    ):
+        if old != new:
+            yield f"{label} {old or 'none'} → {new or 'none'}"
+
+
+def _host(before: Site, after: Site) -> Iterator[Change]:
+    for label, old, new in (
+        ("the admin's ssh", before.ssh_port, after.ssh_port),
+        ("the panel's port on the admin VPN", before.panel_port, after.panel_port),
+        ("the admin VPN's interface", before.vpn and before.vpn.interface, after.vpn and after.vpn.interface),
+        ("the admin VPN's network", before.vpn and before.vpn.network, after.vpn and after.vpn.network),
+    ):
+        if old != new:
+            yield Change(kind="changes", what=label, rest=f"from {old or 'none'} to {new or 'none'}")
+    for address in after.addresses:
+        if address not in before.addresses and before.addresses:
+            yield Change(kind="changes", what=f"external address {address.ip}", rest=f"on {address.nic} comes")
+    for address in before.addresses:
+        if address not in after.addresses:
+            yield Change(kind="changes", what=f"external address {address.ip}", rest=f"on {address.nic} goes")
