@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -71,8 +73,9 @@ class Demo:
     ) -> subprocess.CompletedProcess[str]:
         return self.in_ns(
             place,
-            "ssh", "-i", key or self.state["ssh_key"], "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-            "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR", f"root@{address}", *command,
+            "ssh", "-i", key or self.state["ssh_key"], "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
+            "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR",
+            f"root@{address}", *command,
         )  # fmt: skip
 
     def greeting(self, address: str, port: int, place: str = "internet") -> str:
@@ -115,12 +118,23 @@ class Demo:
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.rsplit("\n@", 1)[1])
 
-    def job(self, number: int) -> dict[str, Any]:
-        return self.python(
-            "from hosts.models import Job\n"
-            f"j=Job.objects.get(pk={number})\n"
-            "out={'state':j.state,'message':j.message,'note':j.note,'steps':[[s.stage,s.state,s.attempt] for s in j.steps.all()]}"
-        )
+    def sql(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        """What stands in the database, read without a process on dom0."""
+        with contextlib.closing(sqlite3.connect(f"file:{self.state['database']}?mode=ro", uri=True)) as link:
+            return link.execute(query, values).fetchall()
+
+    def job_state(self, number: int) -> str:
+        return str(self.sql("select state from hosts_job where id = ?", number)[0][0])
+
+    def ended(self, number: int, seconds: float = 30) -> str:
+        """The state in which job `number` ends."""
+        until(lambda: self.job_state(number) not in ("planning", "approved", "running"), seconds)
+        return self.job_state(number)
+
+    def pid(self, service: str) -> int:
+        """The process of a service now, as the box sees it; 0 while it is down."""
+        pids = json.loads((ROOT / "var" / NAME / "run" / "pids.json").read_text())
+        return int(pids.get(service, {}).get("pid", 0))
 
 
 def until(what: Callable[[], Any], seconds: float = 20, every: float = 0.1) -> Any:

@@ -1,0 +1,117 @@
+"""Point 5: a job killed half-way is completed by *Go on*, without a leftover, without a step done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import signal
+import tarfile
+
+import pytest
+
+from tests.demo.conftest import NAME, ROOT, Demo, until
+
+pytestmark = pytest.mark.demo
+IMAGES = ROOT / "var" / NAME / "lib" / "images"
+
+ASK = """
+from accounts.models import Owner, User
+from audit.log import Actor
+from machines.models import Image
+from machines.services import machine_create
+from zones.models import Zone
+u = User.objects.get(username={user!r})
+z = Zone.objects.get(name="zFulup")
+out = machine_create(Actor(id=u.pk, name=u.username), host=z.host, zone=z, owner=Owner.objects.get(name="fulup"),
+    name={name!r}, address={address!r}, image=Image.objects.get(name={image!r}), root_mib={root}, approved=True).pk
+"""
+ADD = """
+from accounts.models import User
+from audit.log import Actor
+from hosts.models import Host
+from machines.services import image_add
+u = User.objects.get(username={user!r})
+out = image_add(Actor(id=u.pk, name=u.username), host=Host.objects.get(), name="heavy", archive="heavy.tar.gz",
+    digest={digest!r}, family="tiny", min_root_mib=700).pk
+"""
+
+
+@pytest.fixture(scope="module")
+def heavy(demo: Demo) -> str:
+    """The tiny image with 600 MB of noise in it, so that installroot lasts long enough to be killed."""
+    path = IMAGES / "heavy.tar.gz"
+    noise = os.urandom(4 << 20)
+    with tarfile.open(IMAGES / "tiny.tar.gz") as tiny, tarfile.open(path, "w:gz", compresslevel=0) as out:
+        for member in tiny:
+            out.addfile(member, tiny.extractfile(member) if member.isreg() else None)
+        for n in range(150):
+            member = tarfile.TarInfo(f"./var/noise{n}")
+            member.size = len(noise)
+            out.addfile(member, io.BytesIO(bytes([n]) + noise[1:]))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    demo.python(ADD.format(user=demo.state["logins"]["operator"]["user"], digest=digest))
+    return "heavy"
+
+
+def ask(demo: Demo, name: str, address: str, image: str, root: int = 800) -> int:
+    user = demo.state["logins"]["operator"]["user"]
+    return int(demo.python(ASK.format(user=user, name=name, address=address, image=image, root=root)))
+
+
+def go_on(demo: Demo, job: int) -> None:
+    demo.python(
+        "from hosts.models import Job; from hosts.services import job_go_on; from audit.log import Actor\n"
+        f"j=Job.objects.get(pk={job}); job_go_on(Actor(id=j.actor_id, name=j.actor.username), j); out=1"
+    )
+
+
+def steps(demo: Demo, job: int) -> list[tuple[str, str, str]]:
+    return demo.sql("select stage, state, shown from hosts_jobstep where job_id = ? order by number", job)
+
+
+def in_installroot(demo: Demo, job: int) -> bool:
+    return any(stage == "installroot" and state == "now" for stage, state, _ in steps(demo, job))
+
+
+def test_a_worker_killed_during_installroot_leaves_a_job_that_goes_on(demo: Demo, heavy: str):
+    job = ask(demo, "Killed", "10.10.1.50", heavy)
+    assert until(lambda: in_installroot(demo, job), 60)
+    worker = demo.pid("worker-work")
+    os.kill(worker, signal.SIGKILL)
+    assert until(lambda: demo.job_state(job) == "failed", 30), steps(demo, job)
+    message = demo.sql("select message from hosts_job where id = ?", job)[0][0]
+    assert "killed" in message
+    assert "installroot" in message
+    first = {shown for _, state, shown in steps(demo, job) if state == "done"}
+    assert until(lambda: demo.pid("worker-work") not in (0, worker), 30)
+    go_on(demo, job)
+    assert demo.ended(job, 90) == "done", demo.sql("select message, note from hosts_job where id = ?", job)
+    done = [shown for _, state, shown in steps(demo, job) if state == "done" and shown]
+    assert len(done) == len(set(done)), "a step was done twice"
+    assert first <= set(done)
+    volumes = sorted(p.name for p in (ROOT / "var" / NAME / "lib" / "volumes").iterdir())
+    assert volumes == sorted(f"{n}-root.img" for n in ("Common", "WEB-Ful", "WEB-Dom", "Killed")), "a leftover"
+    assert not [p for p in (ROOT / "var" / NAME / "lib" / "golden").iterdir() if not p.name.endswith(".ext4")]
+    assert until(lambda: demo.greeting("10.10.1.50", 2525, "vpn").startswith("220 Killed"), 15)
+
+
+def test_a_broker_that_was_away_loses_no_job(demo: Demo):
+    redis = demo.pid("redis")
+    os.kill(redis, signal.SIGSTOP)
+    try:
+        job = ask(demo, "Patient", "10.10.1.51", "tiny", 64)
+        assert demo.job_state(job) == "planning"
+    finally:
+        os.kill(redis, signal.SIGKILL)
+    assert until(lambda: demo.pid("redis") not in (0, redis), 20)
+    assert demo.ended(job, 60) == "done"
+    assert until(lambda: demo.greeting("10.10.1.51", 2525, "vpn").startswith("220 Patient"), 15)
+
+
+@pytest.mark.parametrize("name", ["Killed", "Patient"])
+def test_what_was_made_can_be_deleted_and_leaves_nothing(demo: Demo, name: str):
+    done = demo.fridu("delete", name, "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert not (ROOT / "var" / NAME / "lib" / "volumes" / f"{name}-root.img").exists()
+    assert not demo.sql("select id from machines_machine where name = ?", name)
