@@ -81,6 +81,10 @@ def settle() -> None:
     _offer(ROOT, WANTED)
 
 
+def present(layout: Layout) -> bool:
+    return any((hierarchy.path / layout.cgroup).exists() for hierarchy in hierarchies())
+
+
 def remove(layout: Layout, *, patience_s: float = 10.0) -> None:
     """Remove our groups, empty by now. Raises Problem when a process refuses to die."""
     deadline = time.monotonic() + patience_s
@@ -95,7 +99,7 @@ def remove(layout: Layout, *, patience_s: float = 10.0) -> None:
 def _removed(group: Path) -> bool:
     with contextlib.suppress(OSError):
         for folder, _, _ in os.walk(group, topdown=False):
-            os.rmdir(folder)
+            Path(folder).rmdir()
         return True
     return False
 

@@ -7,19 +7,25 @@ import shutil
 import subprocess
 import sys
 
-from demo import cgroups, processes, room, world
+from demo import cgroups, daemons, processes, room, world
 from demo.layout import Layout, Problem
+
+
+def furnish(layout: Layout) -> None:
+    """The state folder, with what the last run left in it for a run only (sockets, logs) gone."""
+    layout.var.mkdir(parents=True, exist_ok=True)
+    layout.var.chmod(0o755)
+    for emptied in (layout.run, layout.log):
+        if emptied.exists():
+            shutil.rmtree(emptied)
+    for source, _ in room.KEPT:
+        (layout.var / source).mkdir(parents=True, exist_ok=True)
+    (layout.var / "root").chmod(0o700)
+    daemons.configure(layout)
 
 
 def up(layout: Layout) -> None:
     """Namespaces, control groups, the private filesystem view and its process 1. Raises Problem."""
-    layout.var.mkdir(parents=True, exist_ok=True)
-    layout.var.chmod(0o755)
-    if layout.run.exists():
-        shutil.rmtree(layout.run)
-    for source, _ in room.KEPT:
-        (layout.var / source).mkdir(parents=True, exist_ok=True)
-    (layout.var / "root").chmod(0o700)
     world.up(layout)
     cgroups.make(layout)
     _start_keeper(layout)
@@ -36,11 +42,16 @@ def down(layout: Layout) -> None:
         shutil.rmtree(layout.run)
 
 
+def traces(layout: Layout) -> bool:
+    """Whether anything of this demo is there outside its state folder."""
+    return "keeper" in processes.recorded(layout) or bool(world.existing(layout)) or cgroups.present(layout)
+
+
 def _start_keeper(layout: Layout) -> None:
     ready, theirs = os.pipe()
     with open(layout.log / "keeper.log", "wb") as log:
         starter = subprocess.Popen(
-            (sys.executable, "-m", "demo.keeper", layout.name, str(theirs)),
+            (sys.executable, "-B", "-m", "demo.keeper", layout.name, str(theirs)),
             cwd=layout.project,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from demo import processes
-from demo.layout import INSIDE, PANEL_UID, Layout, Problem
+from demo.layout import INSIDE, Layout, Problem
 
 
 def inside(layout: Layout, *argv: str, uid: int = 0) -> tuple[str, ...]:
@@ -21,9 +20,7 @@ def inside(layout: Layout, *argv: str, uid: int = 0) -> tuple[str, ...]:
     return ("nsenter", f"--target={keeper.pid}", *spaces, *identity, f"--wdns={INSIDE}", "--", *argv)
 
 
-def run(
-    layout: Layout, *argv: str, uid: int = 0, env: dict[str, str] | None = None, timeout_s: float = 60
-) -> subprocess.CompletedProcess[str]:
+def run(layout: Layout, *argv: str, uid: int = 0, timeout_s: float = 60) -> subprocess.CompletedProcess[str]:
     """Run `argv` in dom0 to its end. Raises Problem quoting what it said where it fails."""
     clean = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", "HOME": "/" if uid else "/root"}
     done = subprocess.run(
@@ -31,13 +28,13 @@ def run(
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
-        env={**clean, **(env or {})},
+        env={**clean, **layout.environment},
         timeout=timeout_s,
         check=False,
     )
     if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip())[-2000:]
-        raise Problem(f"{' '.join(argv[:4])} failed inside dom0: {said}")
+        said = "\n".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-4:])
+        raise Problem(f"{' '.join(argv[:3])} failed inside dom0: {said}")
     return done
 
 
@@ -45,8 +42,9 @@ def main(arguments: list[str]) -> None:
     name = "demo"
     if arguments[:1] == ["--name"]:
         name, arguments = arguments[1], arguments[2:]
-    argv = inside(Layout(name=name), *(arguments or ["/bin/bash"]))
-    os.execvp(argv[0], argv)
+    layout = Layout(name=name)
+    argv = inside(layout, *(arguments or ["/bin/bash"]))
+    os.execvpe(argv[0], argv, {**os.environ, **layout.environment})  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ class Keeper:
         argv = [word.replace("{http}", str(kept.fd)) for word in spec["argv"]]
         identity: dict[str, Any] = {}
         if spec["uid"]:
-            identity = {"user": spec["uid"], "group": spec["uid"], "extra_groups": []}
+            identity = {"user": spec["uid"], "group": spec["gid"] or spec["uid"], "extra_groups": []}
         kept.started = time.monotonic()
         try:
             with open(f"/var/log/fridu/{spec['name']}.log", "ab") as log:
@@ -115,7 +115,7 @@ class Keeper:
                     stderr=log,
                     cwd=INSIDE,
                     env={**CLEAN, "HOME": "/" if spec["uid"] else "/root", **spec["env"]},
-                    umask=spec["umask"],
+                    umask=0o022,
                     start_new_session=True,
                     pass_fds=() if kept.fd is None else (kept.fd,),
                     **identity,
@@ -138,11 +138,11 @@ class Keeper:
                     self._bereaved(kept, status)
 
     def _bereaved(self, kept: Kept, status: int) -> None:
-        assert kept.process is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(kept.process.pid, signal.SIGKILL)
-        kept.process.returncode = os.waitstatus_to_exitcode(status)
-        kept.process = None
+        process, kept.process = kept.process, None
+        if process is not None:
+            process.returncode = os.waitstatus_to_exitcode(status)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
         lasted = time.monotonic() - kept.started
         kept.wait_s = SHORTEST_WAIT_S if lasted > 10 else min(kept.wait_s * 2, LONGEST_WAIT_S)
         kept.due = time.monotonic() + kept.wait_s
@@ -193,10 +193,19 @@ class Keeper:
             return file.read()
 
     def _write_pids(self) -> None:
-        new = Path("/run/fridu/pids.json.new")
-        new.write_text(json.dumps(self.pids))
-        new.chmod(0o600)
-        new.rename("/run/fridu/pids.json")
+        _replace(Path("/run/fridu/pids.json"), self.pids)
+        with contextlib.suppress(FileNotFoundError):
+            # A service that was started again has another id; scripts read it where they read all else.
+            path = INSIDE / "var" / self.layout.name / "state.json"
+            state = json.loads(path.read_text())
+            _replace(path, {**state, "pids": {name: note["pid"] for name, note in self.pids.items()}})
+
+
+def _replace(path: Path, content: dict[str, Any]) -> None:
+    new = path.with_name(path.name + ".new")
+    new.touch(mode=0o600)
+    new.write_text(json.dumps(content, indent=1))
+    new.rename(path)
 
 
 def _start_time(stat: str) -> int:
@@ -210,14 +219,10 @@ def become(layout: Layout, ready: int) -> None:
     cgroups.enter(layout)
     kernel.setns(f"/run/netns/{layout.dom0}", kernel.CLONE_NEWNET)
     kernel.unshare(
-        kernel.CLONE_NEWNS
-        | kernel.CLONE_NEWPID
-        | kernel.CLONE_NEWUTS
-        | kernel.CLONE_NEWIPC
-        | kernel.CLONE_NEWCGROUP
+        kernel.CLONE_NEWNS | kernel.CLONE_NEWPID | kernel.CLONE_NEWUTS | kernel.CLONE_NEWIPC | kernel.CLONE_NEWCGROUP
     )
     if os.fork():
-        os._exit(0)
+        os._exit(0)  # its child goes on, as the first of its PID namespace
     os.setsid()
     room.furnish(layout)
     cgroups.settle()

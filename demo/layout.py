@@ -12,6 +12,7 @@ PYTHON = INSIDE / ".venv" / "bin" / "python"
 
 PANEL_UID = 60990  # in the range Debian leaves to nobody (60578-61183); also the group
 PANEL_GID = PANEL_UID
+REDIS_UID = PANEL_UID + 1  # in the panel's group, whose members may use the queue
 
 DOM0_ADDRESS = "91.121.65.140"
 FAILOVER_ADDRESS = "87.98.130.56"
@@ -21,6 +22,8 @@ VPN_ADDRESS = "10.10.95.38"
 VPN_PEER = "10.10.95.2"
 PANEL_PORT = 8000  # on the admin network, inside dom0
 
+REDIS_SOCKET = "/run/fridu/redis/redis.sock"
+DATABASE = "/var/lib/fridu-panel/fridu.sqlite3"
 DEFAULT_PORT = 8088  # for the browser, on the box's loopback
 
 
@@ -37,9 +40,7 @@ class Layout:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9]{0,11}", self.name):
-            raise Problem(
-                f"A demo can't be called “{self.name}”: up to 12 small letters and digits, like demo2."
-            )
+            raise Problem(f"A demo can't be called “{self.name}”: up to 12 small letters and digits, like demo2.")
 
     @property
     def var(self) -> Path:
@@ -79,9 +80,17 @@ class Layout:
         return self.run / "keeper.sock"
 
     @property
-    def pids_file(self) -> Path:
-        return self.var / "pids.json"
-
-    @property
     def state_file(self) -> Path:
         return self.var / "state.json"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the panel, the workers and management commands are told inside. Holds no secret."""
+        return {
+            "FRIDU_SECRET_KEY_FILE": "/var/lib/fridu-panel/secret-key",
+            "FRIDU_DATABASE_URL": f"sqlite:///{DATABASE}",
+            "FRIDU_BROKER_URL": f"redis+socket://{REDIS_SOCKET}",
+            "FRIDU_ALLOWED_HOSTS": f"localhost,127.0.0.1,[::1],{VPN_ADDRESS}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONUNBUFFERED": "1",
+        }

@@ -20,6 +20,7 @@ KEPT = (
     ("log/libvirt", "/var/log/libvirt"),
     ("log", "/var/log/fridu"),
     ("lib", "/var/lib/fridu"),
+    ("panel", "/var/lib/fridu-panel"),
     ("root", "/root"),
     ("run", "/run/fridu"),
 )

@@ -19,9 +19,8 @@ class Service:
     name: str
     argv: tuple[str, ...]
     uid: int = 0
-    umask: int = 0o022
+    gid: int = 0  # 0 = the same number as uid
     env: dict[str, str] = field(default_factory=dict)
-    passes: bool = False  # takes the listening socket
 
 
 def ask(layout: Layout, request: dict[str, Any], *, pass_fd: int | None = None) -> dict[str, Any]:

@@ -90,12 +90,12 @@ def _cable(left: str, left_end: str, right: str, right_end: str) -> None:
 
 def _quiet_ipv6(netns: str) -> None:
     """IPv6 is not modelled yet, so there is none: a machine's router advertisement would find no ear."""
+    closed = (
+        "for f in all default; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6;"
+        " echo 0 > /proc/sys/net/ipv6/conf/$f/accept_ra; done"
+    )
     subprocess.run(
-        ("ip", "netns", "exec", netns, "sh", "-c")
-        + (
-            "for f in all default; do echo 1 > /proc/sys/net/ipv6/conf/$f/disable_ipv6;"
-            " echo 0 > /proc/sys/net/ipv6/conf/$f/accept_ra; done",
-        ),
+        ("ip", "netns", "exec", netns, "sh", "-c", closed),
         check=False,  # a kernel without IPv6 has no such files
         capture_output=True,
         timeout=20,

@@ -1,0 +1,195 @@
+"""dom0's services: their configuration, their order, and when each counts as up."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import secrets
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from demo import enter, processes, service
+from demo.layout import (
+    DOM0_ADDRESS,
+    FAILOVER_ADDRESS,
+    PANEL_GID,
+    PANEL_PORT,
+    PANEL_UID,
+    PYTHON,
+    REDIS_SOCKET,
+    REDIS_UID,
+    VPN_ADDRESS,
+    Layout,
+    Problem,
+)
+from demo.service import Service
+
+QUEUES = ("power", "work", "net")
+PANEL_SOCKET = "/run/fridu/panel/panel.sock"
+HOST_KEY = "/var/lib/fridu/dropbear_ed25519_host_key"
+
+HOST_TOML = """\
+# Written by bin/demo at every start: what root may touch on this dom0.
+name = "{name}"
+libvirt = "lxc:///system"
+volumes = "/var/lib/fridu/volumes"
+vpn_interface = "tun0"
+vpn_address = "{vpn}"
+vpn_network = "10.10.95.0/24"
+panel_port = {panel_port}
+
+[[nic]]
+name = "eth0"
+addresses = ["{first}", "{failover}"]
+"""
+LIBVIRTD_CONF = """\
+unix_sock_group = "root"
+unix_sock_rw_perms = "0770"
+unix_sock_ro_perms = "0770"
+auth_unix_ro = "none"
+auth_unix_rw = "none"
+log_outputs = "3:stderr"
+"""
+
+
+def configure(layout: Layout) -> None:
+    """Write the files that the services read, in the state folder; to be done before dom0 is up."""
+    (layout.var / "etc" / "host.toml").write_text(
+        HOST_TOML.format(
+            name=layout.name,
+            vpn=VPN_ADDRESS,
+            panel_port=PANEL_PORT,
+            first=DOM0_ADDRESS,
+            failover=FAILOVER_ADDRESS,
+        )
+    )
+    libvirt = layout.var / "libvirt" / "etc"
+    (libvirt / "libvirtd.conf").write_text(LIBVIRTD_CONF)
+    (libvirt / "hooks").mkdir(exist_ok=True)
+    hook = libvirt / "hooks" / "lxc"
+    hook.write_bytes((layout.project / "dom0" / "hook.py").read_bytes())
+    hook.chmod(0o755)
+    _driver(layout)
+    for folder, uid in (("redis", REDIS_UID), ("panel", PANEL_UID)):
+        (layout.run / folder).mkdir(exist_ok=True)
+        os.chown(layout.run / folder, uid, PANEL_GID)
+        (layout.run / folder).chmod(0o750)
+    _panel_folder(layout)
+
+
+def _driver(layout: Layout) -> None:
+    """libvirtd loads every driver it finds; where the box has qemu's, that one would want users of its own."""
+    found = sorted(Path("/usr/lib").glob("*/libvirt/connection-driver/libvirt_driver_lxc.so"))
+    if not found:
+        raise Problem("libvirt's lxc driver is missing; the package libvirt-daemon-driver-lxc brings it.")
+    drivers = layout.run / "drivers"
+    drivers.mkdir(exist_ok=True)
+    (drivers / found[0].name).symlink_to(found[0])
+
+
+def _panel_folder(layout: Layout) -> None:
+    folder = layout.var / "panel"
+    os.chown(folder, PANEL_UID, PANEL_GID)
+    folder.chmod(0o700)
+    key = folder / "secret-key"
+    if not key.exists():
+        key.touch(mode=0o400)
+        key.write_text(secrets.token_urlsafe(48) + "\n")
+        os.chown(key, PANEL_UID, PANEL_GID)
+
+
+def start(layout: Layout, listener: int) -> None:
+    """Start all, each after what it needs answers. `listener`: the browser's socket. Raises Problem."""
+    env = layout.environment
+    _redis(layout)
+    if (layout.project / "dom0" / "boot.py").exists():
+        enter.run(layout, str(PYTHON), "-m", "dom0.boot")
+    _libvirtd(layout)
+    _dropbear(layout)
+    enter.run(layout, str(PYTHON), "manage.py", "migrate", "--verbosity=0", uid=PANEL_UID, timeout_s=180)
+    _panel(layout, listener)
+    for queue in QUEUES:
+        argv = (
+            *(str(PYTHON), "-m", "celery", "-A", "fridu_site", "worker", "--pool=solo", "--loglevel=INFO"),
+            *("--without-gossip", "--without-mingle", f"--queues=dom0.{layout.name}.{queue}"),
+            f"--hostname={queue}@{layout.name}",
+        )
+        service.start(layout, Service(name=f"worker-{queue}", argv=argv, env=env))
+    service.start(layout, Service(name="watch", argv=(str(PYTHON), "manage.py", "watch"), env=env))
+
+
+def _redis(layout: Layout) -> None:
+    program = layout.run / "redis-server"  # the same program as redis-check-rdb, which goes by its name
+    program.symlink_to("/usr/bin/redis-check-rdb")
+    argv = (
+        *("/run/fridu/redis-server", "--port", "0", "--unixsocket", REDIS_SOCKET, "--unixsocketperm", "770"),
+        *("--save", "", "--appendonly", "no", "--dir", "/run/fridu/redis", "--daemonize", "no"),
+    )
+    service.start(layout, Service(name="redis", argv=argv, uid=REDIS_UID, gid=PANEL_GID))
+    _until(layout, "redis", 10, lambda: "PONG" in _quietly(layout, "redis-cli", "-s", REDIS_SOCKET, "ping"))
+
+
+def _libvirtd(layout: Layout) -> None:
+    env = {"LIBVIRT_DRIVER_DIR": "/run/fridu/drivers"}
+    service.start(layout, Service(name="libvirtd", argv=("/usr/sbin/libvirtd",), env=env))
+    keeper = processes.recorded(layout)["keeper"].pid
+    socket = Path(f"/proc/{keeper}/root/run/libvirt/libvirt-sock")
+    _until(layout, "libvirtd", 30, socket.is_socket)
+
+
+def _dropbear(layout: Layout) -> None:
+    if not (layout.var / "lib" / Path(HOST_KEY).name).exists():
+        enter.run(layout, "dropbearkey", "-t", "ed25519", "-f", HOST_KEY)
+    argv = ("/usr/sbin/dropbear", "-F", "-E", "-s", "-r", HOST_KEY, "-p", "22", "-P", "/run/dropbear.pid")
+    service.start(layout, Service(name="dropbear", argv=argv))
+
+
+def _panel(layout: Layout, listener: int) -> None:
+    argv = (
+        *(str(PYTHON), "-m", "gunicorn", "fridu_site.wsgi:application", "--workers=2", "--threads=4"),
+        *("--worker-class=gthread", "--worker-tmp-dir=/dev/shm", "--timeout=60", "--graceful-timeout=5"),
+        *("--bind=fd://{http}", f"--bind=unix:{PANEL_SOCKET}", f"--bind={VPN_ADDRESS}:{PANEL_PORT}"),
+    )
+    panel = Service(name="panel", argv=argv, uid=PANEL_UID, env=layout.environment)
+    service.start(layout, panel, pass_fd=listener)
+
+
+def panel_answers(layout: Layout, port: int) -> None:
+    """Wait for the panel's first page. Raises Problem quoting its log."""
+
+    def answers() -> bool:
+        link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            link.request("GET", "/", headers={"Host": f"localhost:{port}"})
+            return link.getresponse().status < 500
+        return False
+
+    _until(layout, "panel", 60, answers)
+
+
+def workers_answer(layout: Layout) -> None:
+    """Wait until every worker listens at its queue. Raises Problem quoting a log."""
+
+    def listening() -> bool:
+        clients = _quietly(layout, "redis-cli", "-s", REDIS_SOCKET, "client", "list")
+        return clients.count("cmd=brpop") >= len(QUEUES)
+
+    _until(layout, "worker-work", 60, listening)
+
+
+def _quietly(layout: Layout, *argv: str) -> str:
+    done = subprocess.run(enter.inside(layout, *argv), capture_output=True, text=True, timeout=20, check=False)
+    return done.stdout
+
+
+def _until(layout: Layout, name: str, patience_s: float, so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + patience_s
+    while not so():
+        if time.monotonic() > deadline:
+            log = layout.log / f"{name}.log"
+            said = log.read_text(errors="replace").strip()[-1500:] if log.exists() else ""
+            raise Problem(f"{name} does not answer after {patience_s:g} s. Its log ends with:\n{said}")
+        time.sleep(0.02)

@@ -1,0 +1,85 @@
+"""Debian packages the demo needs. None brings a service: redis-tools holds the server's program without its
+unit, libvirt-daemon the daemon without its own, and dnsmasq-base likewise."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from demo.layout import Problem
+
+NEEDED = {
+    "conntrack": "forgets flows of closed ports",
+    "curl": "to try it out",
+    "dnsmasq-base": "names and addresses for machines",
+    "dropbear-bin": "SSH of dom0 and of the tiny image",
+    "e2fsprogs": "machines' filesystems",
+    "gcc": "builds Python's libvirt binding",
+    "iproute2": "namespaces, bridges",
+    "ipset": "the firewall's sets",
+    "iptables": "the firewall",
+    "libc6-dev": "builds Python's libvirt binding",
+    "libvirt-daemon": "runs machines",
+    "libvirt-daemon-driver-lxc": "runs machines",
+    "libvirt-dev": "builds Python's libvirt binding",
+    "nftables": "the firewall on bridges",
+    "openssh-client": "to try it out",
+    "pkg-config": "builds Python's libvirt binding",
+    "python3-dev": "builds Python's libvirt binding",
+    "python3-venv": "the panel's libraries",
+    "redis-tools": "the queue",
+}
+QUIET = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C.UTF-8"}
+
+
+def missing() -> list[str]:
+    """Those needed and not installed."""
+    shown = subprocess.run(
+        ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *NEEDED),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,  # 1: one of them was never heard of
+    )
+    installed = {line.split()[0] for line in shown.stdout.splitlines() if line.endswith(" installed")}
+    return sorted(set(NEEDED) - installed)
+
+
+def install(*, yes: bool) -> None:
+    """Install what is missing, after asking where a person can answer. Raises Problem."""
+    names = missing()
+    if not names:
+        return
+    print("Debian packages to be installed (they bring no service, and they are all that stays afterwards):")
+    for name in names:
+        print(f"  {name:26} {NEEDED[name]}")
+    if not yes and sys.stdin.isatty():
+        answer = input("Install them? [Y/n] ").strip().lower()
+        if answer not in ("", "y", "yes"):
+            raise Problem("Nothing was installed and nothing started: the demo can't do without them.")
+    if not all(_known(name) for name in names):
+        _apt("update")
+    _apt("install", "--yes", "--no-install-recommends", *names)
+
+
+def _known(name: str) -> bool:
+    shown = subprocess.run(
+        ("apt-cache", "show", "--no-all-versions", name), capture_output=True, timeout=60, check=False
+    )
+    return shown.returncode == 0
+
+
+def _apt(*arguments: str) -> None:
+    done = subprocess.run(
+        ("apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120", *arguments),
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **QUIET},
+        timeout=1800,
+        check=False,
+    )
+    if done.returncode != 0:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
+        raise Problem(f"apt-get {arguments[0]} failed: {' '.join(said)}")
