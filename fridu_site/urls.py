@@ -1,11 +1,16 @@
-"""Every way in; each view declares its access (accounts.access.page)."""
+"""Every way in; each view declares its access (accounts.doors.page)."""
 
 from __future__ import annotations
 
 from django.contrib import admin
 from django.urls import include, path
 
+from fridu_site import views
+
 urlpatterns = [
+    path("", views.overview, name="overview"),
+    path("search/", views.search, name="search"),
+    path("help/", views.help, name="help"),
     path("admin/", admin.site.urls),
     path("", include("hosts.urls")),
     path("", include("accounts.urls")),

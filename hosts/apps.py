@@ -7,3 +7,10 @@ class HostsConfig(AppConfig):
     name = "hosts"
     verbose_name = "Hosts and jobs"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from hosts import attention
+        from ui import registry
+
+        registry.attention(attention.jobs_for)
+        registry.attention(attention.hosts_for)

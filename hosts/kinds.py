@@ -11,6 +11,7 @@ from dom0.probe import Scope
 from dom0.state import State
 
 if TYPE_CHECKING:
+    from audit.log import Actor
     from dom0.host import HostConfig
     from hosts.models import Job
 
@@ -29,7 +30,8 @@ class Kind:
     `name` is also the access action. `scope` says what to look at on the host, `plan` is called with what was
     found (it reads rows into specs and hands them to a pure planner; raises Refused). `locks` are taken in the
     order given: machine, net, volume group (DESIGN §3.2). `done` books the outcome in the transaction that ends
-    the job; `undo` names the kind that goes back.
+    the job; `undo` asks for the job that goes back, where there is a way back: it is called with who asks and the
+    job that stopped or ended, checks the access of what it does, and raises Refused where nothing can be undone.
     """
 
     name: str
@@ -40,7 +42,7 @@ class Kind:
     locks: Callable[[Job], tuple[str, ...]]
     done: Callable[[Job], None] = _nothing
     failed: Callable[[Job], None] = _nothing
-    undo: str = ""
+    undo: Callable[[Actor, Job], Job] | None = None
 
 
 _kinds: dict[str, Kind] = {}

@@ -1,0 +1,118 @@
+"""What every page's frame shows: navigation by role, counters, the host and its worker."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from accounts.access import Role, may_somewhere
+from accounts.models import User
+from hosts.attention import counted
+from hosts.models import Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """A link of the navigation; who can nowhere do `action` does not get it, nor who is not `only`."""
+
+    label: str
+    name: str
+    action: str
+    only: Role | None = None
+    url: str = ""
+    here: bool = False
+    waits: int = 0
+    failed: int = 0
+
+
+NAV = (
+    Item(label="Overview", name="overview", action="overview.view"),
+    Item(label="Machines", name="machines:list", action="machine.view", only=Role.OPERATOR),
+    Item(label="My machines", name="machines:list", action="machine.view", only=Role.OWNER),
+    Item(label="Zones", name="zones:list", action="zone.view"),
+    Item(label="Published services", name="firewall:services", action="firewall.view"),
+    Item(label="Firewall", name="firewall:changes", action="firewall.view"),
+    Item(label="Policy", name="firewall:policy", action="firewall.view"),
+    Item(label="Jobs", name="hosts:jobs", action="job.view"),
+    Item(label="Hosts", name="hosts:list", action="host.view"),
+    Item(label="People", name="accounts:people", action="people.view"),
+    Item(label="Audit", name="audit:log", action="audit.view"),
+)
+MENU = (Item(label="Account and SSH keys", name="accounts:account", action="account.own"),)
+
+
+class Shell:
+    """The frame of one page. Nothing is looked up for a fragment, which has no frame."""
+
+    version = settings.FRIDU_VERSION
+
+    def __init__(self, request: HttpRequest) -> None:
+        self._request = request
+
+    @cached_property
+    def _user(self) -> User | None:
+        user = getattr(self._request, "user", None)
+        return user if isinstance(user, User) else None
+
+    @cached_property
+    def host(self) -> Host | None:
+        """The host the panel speaks of; whoever is not signed in learns nothing of it."""
+        return counted(Host.objects.all()).first() if self._user else None
+
+    @property
+    def nav(self) -> list[Item]:
+        path = self._request.path
+        items = self._items(NAV)
+        best = max((i.url for i in items if _covers(i.url, path)), key=len, default=None)
+        waits = getattr(self.host, "waiting", 0) if self._user and self._user.is_operator else 0
+        failed = getattr(self.host, "stopped", 0) if self._user and self._user.is_operator else 0
+        return [
+            replace(i, here=i.url == best, waits=waits, failed=failed)
+            if i.name == "hosts:jobs"
+            else replace(i, here=i.url == best)
+            for i in items
+        ]
+
+    @property
+    def menu(self) -> list[Item]:
+        return self._items(MENU)
+
+    @property
+    def can_search(self) -> bool:
+        return self._user is not None and may_somewhere(self._user, "machine.view")
+
+    @property
+    def help(self) -> str:
+        return _url("help") if self._user else ""
+
+    @property
+    def sign_out(self) -> str:
+        return _url("account_logout")
+
+    def _items(self, table: tuple[Item, ...]) -> list[Item]:
+        user = self._user
+        if user is None:
+            return []
+        wanted = (i for i in table if may_somewhere(user, i.action) and i.only in (None, user.role))
+        return [replace(i, url=url) for i in wanted if (url := _url(i.name))]
+
+
+def _url(name: str) -> str:
+    try:
+        return reverse(name)
+    except NoReverseMatch:
+        return ""
+
+
+def _covers(url: str, path: str) -> bool:
+    return path == url or (url != "/" and path.startswith(url))
+
+
+def shell(request: HttpRequest) -> dict[str, Any]:
+    """Context processor: `shell` for base.html."""
+    return {"shell": Shell(request)}

@@ -1,0 +1,37 @@
+/* Progressive enhancement only: every page works without this file. */
+const enhance = (root) => {
+  for (const b of root.querySelectorAll("[data-copy][hidden]")) b.hidden = false;
+  for (const c of root.querySelectorAll("[data-since]:not([data-going])")) {
+    c.dataset.going = "";
+    const from = performance.now() - 1000 * c.dataset.since;
+    const t = setInterval(() => {
+      if (!c.isConnected) return clearInterval(t);
+      const s = Math.floor((performance.now() - from) / 1000), h = Math.floor(s / 3600);
+      const two = (n) => String(n).padStart(2, "0");
+      c.textContent = (h ? h + ":" + two(Math.floor(s / 60) % 60) : Math.floor(s / 60)) + ":" + two(s % 60);
+    }, 500);
+  }
+  for (const p of root.querySelectorAll("pre.tail")) p.scrollTop = p.scrollHeight;
+};
+document.addEventListener("click", async (event) => {
+  const b = event.target.closest("[data-copy]");
+  if (b) {
+    await navigator.clipboard.writeText(document.getElementById(b.dataset.copy).textContent.trim());
+    const was = b.textContent;
+    b.textContent = "Copied";
+    setTimeout(() => { b.textContent = was; }, 1500);
+  }
+  // A menu closes when one clicks elsewhere.
+  for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && document.querySelector("details.menu[open]");
+  if (menu) { menu.open = false; menu.querySelector("summary").focus(); }
+});
+document.addEventListener("htmx:load", (event) => enhance(event.detail.elt));
+// A swap must not close what the reader has opened.
+let opened = [];
+document.addEventListener("htmx:beforeSwap", () => { opened = [...document.querySelectorAll("details[id][open]")].map((d) => d.id); });
+document.addEventListener("htmx:afterSwap", () => { for (const id of opened) document.getElementById(id)?.setAttribute("open", ""); });
+enhance(document);
+document.querySelector(".nav [aria-current]")?.scrollIntoView({ inline: "center", block: "nearest" });

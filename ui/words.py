@@ -1,0 +1,46 @@
+"""Times, sizes and durations as the pages say them. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+
+def size(count: float) -> str:
+    """Bytes as a person reads them: "512 MB", "1.5 GB" (steps of 1024, as the host counts)."""
+    value, unit = float(count), "B"
+    for bigger in ("kB", "MB", "GB", "TB"):
+        if abs(value) < 1024:
+            break
+        value, unit = value / 1024, bigger
+    return f"{value:.1f}".removesuffix(".0") + f" {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds on a stop watch: "0:21", "1:02:03"."""
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def took(seconds: float) -> str:
+    """How long something took or is expected to take: "0.3 s", "18 s", "2 min"."""
+    if seconds < 10:
+        return f"{max(seconds, 0.1):.1f}".removesuffix(".0") + " s"
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def ago(when: datetime, now: datetime) -> str:
+    """Relative under a day, else the date: "12 s ago", "3 h ago", "22 November 2026, 14:03"."""
+    seconds = (now - when) / timedelta(seconds=1)
+    if seconds < 0 or seconds >= 86_400:
+        return f"{when.day} {when:%B %Y, %H:%M}"
+    if seconds < 2:
+        return "just now"
+    if seconds < 60:
+        return f"{seconds:.0f} s ago"
+    return f"{seconds / 60:.0f} min ago" if seconds < 5400 else f"{seconds / 3600:.0f} h ago"
+
+
+def count(number: int, one: str, many: str = "") -> str:
+    """A number and its noun: "1 machine", "3 machines"."""
+    return f"{number} {one}" if number == 1 else f"{number} {many or one + 's'}"
