@@ -33,7 +33,7 @@ def _link(entry: dict[str, Any]) -> Link:
         up="UP" in entry.get("flags", ()),
         kind=entry.get("linkinfo", {}).get("info_kind", ""),
         master=entry.get("master", ""),
-        alias=entry.get("ifalias", ""),
+        mac=entry.get("address", ""),
         addresses=tuple(f"{a['local']}/{a['prefixlen']}" for a in inet),
     )
 
@@ -149,8 +149,9 @@ def dnsmasq_reread(config: HostConfig, args: Mapping[str, str], stdin: str) -> s
 
 def _kept(leases: str, where: dnsmasq.Files) -> str:
     """The lease lines ("EXPIRY MAC IP …") whose MAC and IP still stand together in a machine's file."""
-    folder = Path(where.ethers)
-    texts = (path.read_text() for path in folder.iterdir()) if folder.exists() else ()
+    # A file beginning with a dot is being written; one that has just gone reads as None.
+    paths = (path for path in Path(where.ethers).glob("*") if not path.name.startswith("."))
+    texts = (files.read_text(str(path)) or "" for path in paths)
     known = {tuple(text.strip().lower().split(",")[:2]) for text in texts}
     lines = (line for line in leases.splitlines(keepends=True) if tuple(line.lower().split()[1:3]) in known)
     return "".join(lines)

@@ -54,7 +54,7 @@ class Link:
     up: bool = False
     kind: str = ""  # "bridge", "veth", …
     master: str = ""
-    alias: str = ""  # our bridges carry "fridu:ZONE"
+    mac: str = ""
     addresses: tuple[str, ...] = ()
 
 

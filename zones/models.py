@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from netaddr import IPAddress, IPNetwork
+from netaddr import AddrFormatError, IPAddress, IPNetwork
 
 from hosts.models import Host
 
@@ -14,6 +14,12 @@ zone_grammar = RegexValidator(
     "Use 1 to 15 letters, digits and hyphens, beginning with a letter, for example zFulup.",
 )
 domain_grammar = RegexValidator(r"\A[a-z][a-z0-9.-]{0,62}\Z", "Use a domain such as fulup.internal.")
+
+
+PREFIX = [
+    MinValueValidator(16, "A zone has at most 65,534 addresses: use a prefix from 16 to 29, for example 24."),
+    MaxValueValidator(29, "A zone has at least 6 addresses: use a prefix from 16 to 29, for example 24."),
+]
 
 
 class ExternalAddress(models.Model):
@@ -39,7 +45,7 @@ class Zone(models.Model):
     number = models.PositiveSmallIntegerField(help_text="stable, used in chain names")
     bridge = models.CharField(max_length=15)
     gateway = models.GenericIPAddressField(protocol="IPv4")
-    prefix = models.PositiveSmallIntegerField(default=24)
+    prefix = models.PositiveSmallIntegerField(default=24, validators=PREFIX)
     external = models.ForeignKey(ExternalAddress, on_delete=models.PROTECT, null=True, blank=True, related_name="zones")
     domain = models.CharField(max_length=63, validators=[domain_grammar], blank=True)
     applied_at = models.DateTimeField(null=True, blank=True, help_text="last seen as wished on the host")
@@ -66,14 +72,16 @@ class Zone(models.Model):
         return str(self.network)
 
     def clean(self) -> None:
-        if not self.gateway:
-            return
-        if IPAddress(self.gateway) in (self.network.network, self.network.broadcast):
+        try:
+            network = self.network
+        except (AddrFormatError, ValueError):
+            return  # said beside the field
+        if IPAddress(self.gateway) in (network.network, network.broadcast):
             raise ValidationError(
-                {"gateway": f"{self.gateway} is the network's own or its broadcast address; use {self.network[1]}."}
+                {"gateway": f"{self.gateway} is the network's own or its broadcast address; use {network[1]}."}
             )
         for other in Zone.objects.filter(host=self.host_id).exclude(pk=self.pk):
-            if self.network in other.network or other.network in self.network:
+            if network in other.network or other.network in network:
                 raise ValidationError(
                     {"gateway": f"{self.cidr} overlaps {other.name} ({other.cidr}). Use another subnet."}
                 )

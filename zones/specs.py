@@ -1,0 +1,36 @@
+"""A zone as the planner reads it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
+
+from dom0.dnsmasq import Files
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneSpec:
+    """One bridge with one subnet; `isolated` means no way out and no names from outside."""
+
+    host: str
+    name: str
+    bridge: str
+    gateway: str  # "10.10.1.1"
+    prefix: int
+    isolated: bool
+    domain: str
+    files: Files
+    vpn_network: str = ""
+
+    @property
+    def interface(self) -> IPv4Interface:
+        return IPv4Interface(f"{self.gateway}/{self.prefix}")
+
+    @property
+    def network(self) -> IPv4Network:
+        return self.interface.network
+
+    @property
+    def members_file(self) -> str:
+        """What `ipset restore` reads at boot to make the zone a member again."""
+        return f"{self.files.state}/members/zone-{self.name}.ipset"
