@@ -98,7 +98,8 @@ def _bring_up(layout: Layout, listener: socket.socket) -> None:
     image = layout.var / "lib" / "images" / "tiny.tar.gz"
     tiny.build(image, layout.project / "var" / "cache")
     dom0.up(layout)
-    daemons.start(layout, listener.fileno())
+    daemons.start_host(layout)
+    daemons.start_panel(layout, listener.fileno())
     listener.close()
     daemons.panel_answers(layout, port)
     daemons.workers_answer(layout)

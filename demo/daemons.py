@@ -101,14 +101,18 @@ def _panel_folder(layout: Layout) -> None:
         os.chown(key, PANEL_UID, PANEL_GID)
 
 
-def start(layout: Layout, listener: int) -> None:
-    """Start all, each after what it needs answers. `listener`: the browser's socket. Raises Problem."""
-    env = layout.environment
+def start_host(layout: Layout) -> None:
+    """What is there without the panel: the queue, dom0's boot files, libvirt, SSH. Raises Problem."""
     _redis(layout)
     if (layout.project / "dom0" / "boot.py").exists():
         enter.run(layout, str(PYTHON), "-m", "dom0.boot")
     _libvirtd(layout)
     _dropbear(layout)
+
+
+def start_panel(layout: Layout, listener: int) -> None:
+    """Database, panel, workers, watcher. `listener`: the socket for the browser. Raises Problem."""
+    env = layout.environment
     enter.run(layout, str(PYTHON), "manage.py", "migrate", "--verbosity=0", uid=PANEL_UID, timeout_s=180)
     _panel(layout, listener)
     for queue in QUEUES:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -55,20 +57,27 @@ def _controllers(keeper: int) -> list[int]:
     return found
 
 
+def loops(layout: Layout) -> list[str]:
+    """Loop devices over a file of this demo, by inode: they name the path that dom0 sees."""
+    listed = subprocess.run(
+        ("losetup", "--json", "--output", "NAME,BACK-INO,BACK-MAJ:MIN"),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+    ours = {
+        (f"{os.major(found.st_dev)}:{os.minor(found.st_dev)}", found.st_ino)
+        for found in (path.stat() for path in (layout.var / "lib").glob("**/*") if path.is_file())
+    }
+    devices = json.loads(listed.stdout or "{}").get("loopdevices", [])
+    return [d["name"] for d in devices if (str(d["back-maj:min"]).strip(), int(d["back-ino"])) in ours]
+
+
 def _no_loop_left(layout: Layout) -> None:
     """Loop devices clear themselves when their mounts go with dom0; wait until they have."""
     deadline = time.monotonic() + LOOP_PATIENCE_S
-    while held := _loops(layout):
+    while held := loops(layout):
         if time.monotonic() > deadline:
             raise Problem(f"{', '.join(held)} still holds an image of the demo; see losetup -a.")
         time.sleep(0.02)
-
-
-def _loops(layout: Layout) -> list[str]:
-    found = []
-    for loop in Path("/sys/block").glob("loop*/loop/backing_file"):
-        with contextlib.suppress(OSError):
-            backing = loop.read_text().strip()
-            if backing.startswith(f"{layout.var}/"):
-                found.append(f"/dev/{loop.parent.parent.name}")
-    return found

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import sys
 
-if len(sys.argv) > 2 and sys.argv[2] not in ("prepare", "release"):
+if __name__ == "__main__" and sys.argv[2:3] and sys.argv[2] not in ("prepare", "release"):
     sys.exit(0)  # before the imports: libvirt calls this five times a start
 
 import ctypes

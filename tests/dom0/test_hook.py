@@ -1,0 +1,47 @@
+"""What libvirt's hook reads in a domain, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dom0.hook import Complaint, Root, read
+
+GOLDEN = (Path(__file__).parents[1] / "golden" / "domain-lxc.xml").read_text()
+UUID = "6f1d7a52-6d4c-4a53-9a3b-0f6a9c1f4e10"
+
+
+def test_it_reads_volume_mount_and_user_ids_from_the_definition():
+    assert read(GOLDEN.encode()) == Root(
+        volume="/var/lib/fridu/volumes/WEB-Dom-root.img", mount=f"/run/fridu/machines/{UUID}", uid_base=1048576
+    )
+
+
+def test_it_leaves_a_domain_alone_that_is_not_ours():
+    foreign = GOLDEN[: GOLDEN.index("<metadata>")] + GOLDEN[GOLDEN.index("</metadata>") + len("</metadata>") :]
+    assert read(foreign.encode()) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('<uid start="0" target="1048576"', '<uid start="0" target="0"', "would be this host's root"),
+        ('<gid start="0" target="1048576"', '<gid start="0" target="0"', "would be this host's root"),
+        ('uid_base="1048576"', 'uid_base="0"', "which must be 100000 or more"),
+        ('uid_base="1048576"', 'uid_base="many"', "garbles"),
+        (f'<source dir="/run/fridu/machines/{UUID}"/>', '<source dir="/"/>', "none of its filesystems"),
+        ('volume="/var/lib/fridu/volumes/', 'volume="/var/lib/fridu/volumes/../../', "not a plain absolute path"),
+        ('volume="/var', 'volume="var', "not a plain absolute path"),
+    ],
+)
+def test_it_refuses_a_definition_that_contradicts_itself(old: str, new: str, sentence: str):
+    assert old in GOLDEN
+    with pytest.raises(Complaint, match=sentence):
+        read(GOLDEN.replace(old, new, 1).encode())
+
+
+def test_it_refuses_a_machine_without_shifted_user_ids():
+    start, end = GOLDEN.index("<idmap>"), GOLDEN.index("</idmap>") + len("</idmap>")
+    with pytest.raises(Complaint, match="idmap"):
+        read((GOLDEN[:start] + GOLDEN[end:]).encode())
