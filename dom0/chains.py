@@ -7,6 +7,7 @@ So the jumps that are missing, and the chains that are ours but no longer wanted
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -58,6 +59,12 @@ def read(text: str) -> Tables:
     return Tables(chains=chains, rules=rules, foreign=foreign, policies=policies)
 
 
+def normal(save: str) -> str:
+    """A save without dates and counters: it changes only when the rules do."""
+    lines = (line for line in save.splitlines() if line and not line.startswith("#"))
+    return "".join(re.sub(r"^(:\S+ \S+) \[\d+:\d+\]$", r"\1 [0:0]", line) + "\n" for line in lines)
+
+
 def ours(save: str) -> str:
     """The part of a save that is ours, in a form that is equal exactly when the rules are.
 
@@ -80,15 +87,19 @@ def ours(save: str) -> str:
 
 def wanted(text: str) -> str:
     """What `ours` will say once the restore file `text` is applied."""
+    return ours(applied(text))
+
+
+def applied(text: str) -> str:
+    """The save of a host that had nothing and got the restore file `text`."""
     file = read(text)
-    jumps = {t: tuple(f"-A {c} {r}" for c, r in _possible(file, t)) for t in file.chains}
-    chains = "\n".join(
-        "\n".join((f"*{t}", *(f":{c} {p} [0:0]" for c, p in file.policies[t].items())))
-        + "\n"
-        + "\n".join((*(f":{c} - [0:0]" for c in file.chains[t]), *jumps[t], *file.rules[t]))
-        for t in file.chains
-    )
-    return ours(chains)
+    out: list[str] = []
+    for table, chains in file.chains.items():
+        out += [f"*{table}", *(f":{chain} {policy} [0:0]" for chain, policy in file.policies[table].items())]
+        out += [f":{chain} - [0:0]" for chain in chains]
+        out += [f"-A {chain} {rule}" for chain, rule in _possible(file, table)]
+        out += [*file.rules[table], "COMMIT"]
+    return "\n".join(out) + "\n"
 
 
 def splice(text: str, save: str) -> str:

@@ -7,6 +7,7 @@ itself); then the sysctls, forwarding last. They name the membership sets and ne
 from __future__ import annotations
 
 import difflib
+import hashlib
 import shlex
 from dataclasses import dataclass
 
@@ -98,8 +99,8 @@ def bridge(site: Site) -> str:
         "port drop",
         f"known meta mark set meta mark or {KNOWN:#x} accept",
         f"in iifname {vifs} jump port",
-        f"between iifname != {vifs} oifname {vifs} drop",
     )
+    last = f"between iifname != {vifs} oifname {vifs} drop"
     chains = {
         "known": "",
         "port": "",
@@ -110,8 +111,24 @@ def bridge(site: Site) -> str:
     lines += [f"add set bridge {TABLE} {VIFS} {{ type ifname . ether_addr . ipv4_addr; }}"]
     lines += [f"add chain bridge {TABLE} {name}{kind}" for name, kind in chains.items()]
     lines += [f"flush chain bridge {TABLE} {name}" for name in chains]
-    lines += [f"add rule bridge {TABLE} {row}" for row in rows]
-    return "\n".join(lines) + "\n"
+    lines += [f"add rule bridge {TABLE} {row}" for row in (*rows, last)]
+    # nft prints rules in other words than it reads them: what is loaded is known by this digest.
+    digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+    return "\n".join(lines) + f' comment "fridu {digest}"\n'
+
+
+def bridge_rules(text: str) -> str:
+    """The rules of the file `text`, one a line, without the command."""
+    head = f"add rule bridge {TABLE} "
+    return "".join(f"{line.removeprefix(head)}\n" for line in text.splitlines() if line.startswith(head))
+
+
+def bridge_loaded(text: str, listing: str) -> bool:
+    """Whether `nft -t list table bridge fridu` shows the file `text`: its digest and as many rules."""
+    digest = text[text.rindex("fridu ") :].split('"')[0]
+    heads = ("table", "set", "chain", "type", "}")
+    shown = [line for line in listing.splitlines() if line.strip() and not line.strip().startswith(heads)]
+    return digest in listing and len(shown) == text.count("add rule ")
 
 
 def sysctls(site: Site) -> tuple[tuple[str, str], ...]:
