@@ -1,8 +1,7 @@
-"""Where a zone's DHCP and DNS live on dom0, and what is put there for a machine. Pure.
+"""Where a zone's DHCP and DNS live on dom0, how its dnsmasq is started, known again and ended. Pure.
 
 One dnsmasq a zone, one file a machine. Measured on dnsmasq 2.90: new and changed files in the two folders are
-taken at once (inotify); a removed one only after a reread, and the lease of a former MAC keeps its address from
-a successor for an hour. So `reread` also drops the leases of machines that have no file any more.
+taken at once (inotify); a removed one only after SIGHUP.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from dom0.steps import Command, Hand, WriteFile
+from dom0.steps import Command, Hand
 
 #: Environment variable by which a running dnsmasq says which configuration it was started with.
 MARK = "FRIDU_CONF"
@@ -35,7 +34,7 @@ class Files:
 
     @property
     def hosts(self) -> str:
-        """Folder with a file "IP NAME" for each machine."""
+        """Folder with a file "IP NAME …" for each machine."""
         return f"{self.state}/hosts/{self.zone}"
 
     @property
@@ -50,14 +49,6 @@ class Files:
     def argv(self) -> tuple[str, ...]:
         """How the daemon is called; also how it is recognised."""
         return ("dnsmasq", f"--conf-file={self.conf}")
-
-
-def machine_files(files: Files, *, name: str, mac: str, ip: str) -> tuple[WriteFile, WriteFile]:
-    """The two files that give a machine its address and its name."""
-    return (
-        WriteFile(path=f"{files.ethers}/{name}", content=f"{mac},{ip},{name}\n"),
-        WriteFile(path=f"{files.hosts}/{name}", content=f"{ip} {name}\n"),
-    )
 
 
 def service(zone: str) -> str:
@@ -78,8 +69,3 @@ def start(files: Files, conf: str) -> Command:
 def stop(zone: str) -> Hand:
     """End the zone's dnsmasq and wait until it is gone."""
     return Hand(verb="dnsmasq-stop", args=(("zone", zone),))
-
-
-def reread(zone: str) -> Hand:
-    """Have the zone's dnsmasq read its folders again and forget leases of machines that are gone."""
-    return Hand(verb="dnsmasq-reread", args=(("zone", zone),))

@@ -129,35 +129,6 @@ def _ended(handle: int) -> bool:
     return bool(poll.poll(STOP_S * 1000))
 
 
-def dnsmasq_reread(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    """Have a zone's dnsmasq read its folders again; started anew where it holds a lease of a machine that is gone."""
-    where = _files(config, args["zone"])
-    pid = _pid(where)
-    if pid is None:
-        return f"dnsmasq of {where.zone} does not run; it reads its folders when it starts."
-    leases = files.read_text(where.leases) or ""
-    kept = _kept(leases, where)
-    if kept == leases:
-        os.kill(pid, signal.SIGHUP)
-        return f"dnsmasq of {where.zone} reads its folders again."
-    dnsmasq_stop(config, args, stdin)
-    files.write_atomic(where.leases, _kept(files.read_text(where.leases) or "", where))
-    started = dnsmasq.start(where, files.read_text(where.conf) or "")
-    runner.run(started.argv, timeout_s=started.timeout_s)
-    return f"dnsmasq of {where.zone} was started anew, without the leases of machines that are gone."
-
-
-def _kept(leases: str, where: dnsmasq.Files) -> str:
-    """The lease lines ("EXPIRY MAC IP …") whose MAC and IP still stand together in a machine's file."""
-    # A file beginning with a dot is being written; one that has just gone reads as None.
-    paths = (path for path in Path(where.ethers).glob("*") if not path.name.startswith("."))
-    texts = (files.read_text(str(path)) or "" for path in paths)
-    known = {tuple(text.strip().lower().split(",")[:2]) for text in texts}
-    lines = (line for line in leases.splitlines(keepends=True) if tuple(line.lower().split()[1:3]) in known)
-    return "".join(lines)
-
-
 VERBS: dict[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {
     "dnsmasq-stop": dnsmasq_stop,
-    "dnsmasq-reread": dnsmasq_reread,
 }

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dom0.dnsmasq import Files, machine_files
+from dom0.dnsmasq import Files
 from dom0.errors import Refused
 from dom0.plan import Already, Plan
 from dom0.state import Link, State
@@ -173,9 +173,3 @@ def test_every_bridge_has_a_mac_of_its_own() -> None:
     macs = {render.bridge_mac(host, zone) for host in ("a", "b") for zone in ("zFulup", "zDominig")}
     assert len(macs) == 4
     assert all(mac.startswith("02:") and len(mac) == 17 for mac in macs)
-
-
-def test_a_machine_is_told_to_dnsmasq_by_two_files() -> None:
-    ethers, hosts = machine_files(FULUP.files, name="Common", mac="aa:bb:cc:dd:01:02", ip="10.10.1.2")
-    assert (ethers.path, ethers.content) == ("/var/lib/fridu/ethers/zFulup/Common", "aa:bb:cc:dd:01:02,10.10.1.2,Common\n")
-    assert (hosts.path, hosts.content) == ("/var/lib/fridu/hosts/zFulup/Common", "10.10.1.2 Common\n")
