@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-
 import pytest
 
 os.environ.setdefault("FRIDU_BROKER_URL", "memory://")
@@ -26,6 +25,36 @@ def no_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
             raise ProcessStarted(argv)
 
         monkeypatch.setattr(runner, "run", refuse)
+
+
+def _transactional(request: pytest.FixtureRequest) -> bool:
+    marker = request.node.get_closest_marker("django_db")
+    return bool(marker and marker.kwargs.get("transaction")) or bool(
+        {"transactional_db", "live_server", "django_db_reset_sequences"} & set(request.fixturenames)
+    )
+
+
+@pytest.fixture
+def audit_unlocked(db):
+    """The audit log without its triggers: for forging entries, and for the flush after a transactional test.
+
+    What lifted them in a transaction is undone with it; after a flush, post_migrate puts them back.
+    """
+    from audit import triggers
+
+    triggers.remove()
+
+
+@pytest.fixture(autouse=True)
+def _flush_may_empty_the_audit_log(request: pytest.FixtureRequest):
+    """Django empties every table after a transactional test; the triggers would rightly refuse."""
+    if _transactional(request):
+        request.getfixturevalue("transactional_db")
+    yield
+    if _transactional(request):
+        from audit import triggers
+
+        triggers.remove()
 
 
 @pytest.fixture
