@@ -88,8 +88,21 @@ def _pid(where: dnsmasq.Files) -> int | None:
         argv = Path("/proc", text, "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
     except (FileNotFoundError, ProcessLookupError):
         return None
+    if not argv:
+        _wait_for_end(int(text))
+        return None
     same = argv[1 : len(where.argv)] == list(where.argv[1:]) and Path(argv[0]).name == where.argv[0]
     return int(text) if same else None
+
+
+def _wait_for_end(pid: int) -> None:
+    """A process without a command line is ending, but keeps its sockets for some milliseconds yet (measured)."""
+    with contextlib.suppress(ProcessLookupError):
+        handle = os.pidfd_open(pid)
+        try:
+            _ended(handle)
+        finally:
+            os.close(handle)
 
 
 def _mark(pid: int) -> str:

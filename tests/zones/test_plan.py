@@ -101,7 +101,7 @@ def test_a_bridge_of_another_zone_is_refused() -> None:
 @pytest.mark.parametrize("address", ["10.10.1.77/24", "10.10.1.1/32", "10.0.0.1/8"])
 def test_an_address_the_host_uses_elsewhere_is_refused(address: str) -> None:
     taken = EMPTY.having("links", "virbr0", Link(name="virbr0", kind="bridge", addresses=(address,)))
-    with pytest.raises(Refused, match="overlaps 10.10.1.0/24"):
+    with pytest.raises(Refused, match=r"overlaps 10\.10\.1\.0/24"):
         plan.present(FULUP, taken)
 
 

@@ -1,0 +1,229 @@
+"""Zones for real: a bridge, its dnsmasq and a machine's lease, in a network namespace of their own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from dom0 import execute, files, network, probe
+from dom0.dnsmasq import Files, service
+from dom0.errors import Refused
+from dom0.host import HostConfig
+from dom0.members import zone_members
+from dom0.plan import Plan
+from dom0.probe import Scope
+from dom0.state import State
+from zones import plan
+from zones.specs import ZoneSpec
+
+pytestmark = pytest.mark.host
+CLONE_NEWNET = 0x40000000
+MAC = "aa:bb:cc:dd:01:02"
+CLIENT = f"frz-{os.getpid() % 100000}"
+
+
+def until(so: Callable[[], bool], seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while not so():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def run(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+@pytest.fixture
+def dom0() -> Iterator[HostConfig]:
+    """This thread in a fresh network namespace, with folders dnsmasq can read after it gave up root."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    folder = Path(tempfile.mkdtemp(prefix="frz-"))
+    folder.chmod(0o755)
+    assert libc.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+    config = HostConfig(
+        name="ns3100421",
+        libvirt="lxc:///system",
+        volumes=str(folder / "volumes"),
+        state=str(folder / "state"),
+        run=str(folder / "run"),
+    )
+    try:
+        run("ip", "link", "set", "lo", "up")
+        yield config
+    finally:
+        network.dnsmasq_stop(config, {"zone": "zFulup"}, "")
+        subprocess.run(("ip", "netns", "delete", CLIENT), capture_output=True, check=False)
+        assert libc.setns(home, CLONE_NEWNET) == 0
+        os.close(home)
+        shutil.rmtree(folder)
+
+
+def alive(pid: str) -> bool:
+    """Whether the process is more than an entry its parent has not collected yet."""
+    path = Path("/proc", pid, "cmdline")
+    return path.exists() and path.read_bytes() != b""
+
+
+def zone(config: HostConfig) -> ZoneSpec:
+    return ZoneSpec(
+        host=config.name,
+        name="zFulup",
+        bridge="xen-br1",
+        gateway="10.10.1.1",
+        prefix=24,
+        isolated=True,
+        domain="fulup.internal",
+        files=Files(state=config.state, run=config.run, zone="zFulup"),
+    )
+
+
+def look(spec: ZoneSpec, config: HostConfig) -> State:
+    return probe.probe(config, Scope(**plan.looked_at(spec)))  # type: ignore[arg-type]
+
+
+def carry_out(found: Plan, state: State, config: HostConfig) -> None:
+    for step in found.steps:
+        execute.perform(step, config, state, {})
+        state = step.after(state)
+
+
+def make(spec: ZoneSpec, config: HostConfig) -> None:
+    state = look(spec, config)
+    carry_out(plan.present(spec, state), state, config)
+
+
+def tell(spec: ZoneSpec, name: str, mac: str, ip: str) -> None:
+    files.write_atomic(f"{spec.files.ethers}/{name}", f"{mac},{ip},{name}\n")
+    files.write_atomic(f"{spec.files.hosts}/{name}", f"{ip} {name}.{spec.domain} {name}\n")
+
+
+def plug_in(spec: ZoneSpec, mac: str = MAC) -> None:
+    """A machine's interface on the bridge, its other end in a namespace of the machine's own."""
+    run("ip", "netns", "add", CLIENT)
+    run("ip", "link", "add", "fr1", "type", "veth", "peer", "name", "eth0", "netns", CLIENT)
+    run("ip", "link", "set", "fr1", "master", spec.bridge, "up")
+    run("ip", "-n", CLIENT, "link", "set", "eth0", "address", mac, "up")
+
+
+def lease(config: HostConfig) -> str:
+    """What a machine gets by asking for an address, as "address router dns domain name"; "" for nothing."""
+    script = Path(config.state) / "on-lease"
+    script.write_text('#!/bin/sh\n[ "$1" = bound ] && echo "LEASE $ip $router $dns $domain $hostname"\nexit 0\n')
+    script.chmod(0o755)
+    ask = ("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "3", "-T", "1", "-s", str(script))
+    said = subprocess.run(
+        ("ip", "netns", "exec", CLIENT, *ask), capture_output=True, text=True, check=False, timeout=30
+    ).stdout
+    return next((line.removeprefix("LEASE ") for line in said.splitlines() if line.startswith("LEASE ")), "")
+
+
+def resolve(name: str) -> str:
+    run("ip", "-n", CLIENT, "address", "replace", "10.10.1.2/24", "dev", "eth0")
+    ask = ("busybox", "nslookup", name, "10.10.1.1")
+    return subprocess.run(
+        ("ip", "netns", "exec", CLIENT, *ask), capture_output=True, text=True, check=False, timeout=30
+    ).stdout
+
+
+def test_a_zone_is_made_and_planning_again_finds_nothing_to_do(dom0: HostConfig) -> None:
+    spec = zone(dom0)
+    make(spec, dom0)
+    state = look(spec, dom0)
+    assert plan.present(spec, state).steps == ()
+    assert state.links["xen-br1"].addresses == ("10.10.1.1/24",)
+    assert all(member.key in state.members for member in zone_members("xen-br1", "10.10.1.0/24"))
+    assert "inet6" not in run("ip", "address", "show", "dev", "xen-br1")
+
+
+def test_a_known_machine_gets_its_address_router_and_names(dom0: HostConfig) -> None:
+    spec = zone(dom0)
+    make(spec, dom0)
+    tell(spec, "Common", MAC, "10.10.1.2")
+    plug_in(spec)
+    assert lease(dom0).split() == ["10.10.1.2", "10.10.1.1", "10.10.1.1", "fulup.internal", "common"]
+    assert "10.10.1.2" in resolve("Common.fulup.internal")
+    assert "NXDOMAIN" in resolve("nobody.fulup.internal")
+
+
+def test_a_machine_nobody_told_it_about_gets_nothing(dom0: HostConfig) -> None:
+    spec = zone(dom0)
+    make(spec, dom0)
+    plug_in(spec, mac="aa:bb:cc:dd:ee:ff")
+    assert lease(dom0) == ""
+
+
+def test_dnsmasq_runs_without_root_and_answers_on_the_bridge_alone(dom0: HostConfig) -> None:
+    spec = zone(dom0)
+    make(spec, dom0)
+    pid = Path(spec.files.pid).read_text().strip()
+    uids = next(line for line in Path("/proc", pid, "status").read_text().splitlines() if line.startswith("Uid:"))
+    assert set(uids.split()[1:]) == {"65534"}
+    listening = run("ss", "--no-header", "--listening", "--numeric", "--tcp", "--udp")
+    addresses = {line.split()[4] for line in listening.splitlines()}
+    assert addresses == {"10.10.1.1%xen-br1:53", "10.10.1.1:53", "0.0.0.0%xen-br1:67"} & addresses
+    assert any(a.endswith(":53") for a in addresses)
+
+
+def test_other_settings_restart_it_and_a_killed_one_is_started_again(dom0: HostConfig) -> None:
+    spec = zone(dom0)
+    make(spec, dom0)
+    first = Path(spec.files.pid).read_text()
+    make(replace(spec, domain="other.internal"), dom0)
+    second = Path(spec.files.pid).read_text()
+    assert second != first
+    os.kill(int(second), 9)
+    assert until(lambda: service("zFulup") not in look(spec, dom0).services)
+    make(spec, dom0)
+    assert plan.present(spec, look(spec, dom0)).steps == ()
+
+
+def test_a_process_that_only_stands_in_the_pid_file_is_not_taken_for_dnsmasq(dom0: HostConfig) -> None:
+    spec = zone(dom0)
+    files.write_atomic(spec.files.pid, f"{os.getpid()}\n")
+    assert look(spec, dom0).services == {}
+    assert "does not run" in network.dnsmasq_stop(dom0, {"zone": "zFulup"}, "")
+
+
+def test_a_bridge_of_somebody_else_is_left_as_it_is(dom0: HostConfig) -> None:
+    spec = zone(dom0)
+    run("ip", "link", "add", "xen-br1", "type", "bridge")
+    before = run("ip", "-o", "link", "show", "dev", "xen-br1")
+    with pytest.raises(Refused):
+        make(spec, dom0)
+    state = look(spec, dom0)
+    carry_out(plan.absent(spec, state), state, dom0)
+    assert run("ip", "-o", "link", "show", "dev", "xen-br1") == before
+
+
+def test_a_bridge_with_a_machine_on_it_is_not_deleted(dom0: HostConfig) -> None:
+    spec = zone(dom0)
+    make(spec, dom0)
+    plug_in(spec)
+    with pytest.raises(Refused, match="fr1 is still attached"):
+        plan.absent(spec, look(spec, dom0))
+
+
+def test_deleting_leaves_nothing(dom0: HostConfig) -> None:
+    spec = zone(dom0)
+    make(spec, dom0)
+    pid = Path(spec.files.pid).read_text().strip()
+    state = look(spec, dom0)
+    carry_out(plan.absent(spec, state), state, dom0)
+    assert plan.absent(spec, look(spec, dom0)).steps == ()
+    assert set(network.links({network.ALL})) == {"lo"}
+    assert not alive(pid)
+    left = {p for room in (dom0.state, dom0.run) for p in Path(room).rglob("*") if p.is_file()}
+    assert left == set()
+    assert "10.10.1.0/24" not in run("ipset", "save")
