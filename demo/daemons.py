@@ -28,7 +28,6 @@ from demo.layout import (
 from demo.service import Service
 
 QUEUES = ("power", "work", "net")
-PANEL_SOCKET = "/run/fridu/panel/panel.sock"
 HOST_KEY = "/var/lib/fridu/dropbear_ed25519_host_key"
 
 HOST_TOML = """\
@@ -73,10 +72,10 @@ def configure(layout: Layout) -> None:
     hook.write_bytes((layout.project / "dom0" / "hook.py").read_bytes())
     hook.chmod(0o755)
     _driver(layout)
-    for folder, uid in (("redis", REDIS_UID), ("panel", PANEL_UID)):
-        (layout.run / folder).mkdir(exist_ok=True)
-        os.chown(layout.run / folder, uid, PANEL_GID)
-        (layout.run / folder).chmod(0o750)
+    redis = layout.run / "redis"
+    redis.mkdir(exist_ok=True)
+    os.chown(redis, REDIS_UID, PANEL_GID)
+    redis.chmod(0o750)
     _panel_folder(layout)
 
 
@@ -155,9 +154,11 @@ def _panel(layout: Layout, listener: int) -> None:
     argv = (
         *(str(PYTHON), "-m", "gunicorn", "fridu_site.wsgi:application", "--workers=2", "--threads=4"),
         *("--worker-class=gthread", "--worker-tmp-dir=/dev/shm", "--timeout=60", "--graceful-timeout=5"),
-        *("--bind=fd://{http}", f"--bind=unix:{PANEL_SOCKET}", f"--bind={VPN_ADDRESS}:{PANEL_PORT}"),
+        *("--no-control-socket", "--bind=fd://{passed}", "--bind=fd://{listening}"),
     )
-    panel = Service(name="panel", argv=argv, uid=PANEL_UID, env=layout.environment)
+    panel = Service(
+        name="panel", argv=argv, uid=PANEL_UID, env=layout.environment, listens=f"{VPN_ADDRESS}:{PANEL_PORT}"
+    )
     service.start(layout, panel, pass_fd=listener)
 
 

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class Kept:
     """One service: its running process, or when to start it again."""
 
     spec: dict[str, Any]
-    fd: int | None = None
+    fds: dict[str, int] = field(default_factory=dict)  # sockets, by their word in argv
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     wait_s: float = SHORTEST_WAIT_S
@@ -92,7 +92,12 @@ class Keeper:
         if request["do"] == "start":
             spec = request["service"]
             self._end(spec["name"])
-            kept = Kept(spec=spec, fd=fd)
+            kept = Kept(spec=spec)
+            if fd is not None:
+                kept.fds["{passed}"] = fd
+            if spec["listens"]:
+                address, _, port = spec["listens"].rpartition(":")
+                kept.fds["{listening}"] = socket.create_server((address, int(port)), backlog=128).detach()
             self.kept[spec["name"]] = kept
             self._launch(kept)
         elif request["do"] == "stop":
@@ -101,7 +106,9 @@ class Keeper:
 
     def _launch(self, kept: Kept) -> None:
         spec = kept.spec
-        argv = [word.replace("{http}", str(kept.fd)) for word in spec["argv"]]
+        argv = list(spec["argv"])
+        for word, fd in kept.fds.items():
+            argv = [part.replace(word, str(fd)) for part in argv]
         identity: dict[str, Any] = {}
         if spec["uid"]:
             identity = {"user": spec["uid"], "group": spec["gid"] or spec["uid"], "extra_groups": []}
@@ -117,7 +124,7 @@ class Keeper:
                     env={**CLEAN, "HOME": "/" if spec["uid"] else "/root", **spec["env"]},
                     umask=0o022,
                     start_new_session=True,
-                    pass_fds=() if kept.fd is None else (kept.fd,),
+                    pass_fds=tuple(kept.fds.values()),
                     **identity,
                 )
         except OSError as error:
@@ -153,8 +160,8 @@ class Keeper:
         kept = self.kept.pop(name, None)
         if kept is None:
             return
-        if kept.fd is not None:
-            os.close(kept.fd)
+        for fd in kept.fds.values():
+            os.close(fd)
         if kept.process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 kept.process.terminate()

@@ -14,13 +14,18 @@ from demo.layout import Layout, Problem
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """`argv` may hold {http}: the number of the listening socket passed along. `uid` 0 = root."""
+    """A program with its arguments. `uid` 0 = root.
+
+    In `argv`, {passed} stands for the number of the socket passed along with the request, {listening} for that
+    of a socket that the keeper opens on `listens` ("ADDRESS:PORT") inside dom0; both outlive the process.
+    """
 
     name: str
     argv: tuple[str, ...]
     uid: int = 0
     gid: int = 0  # 0 = the same number as uid
     env: dict[str, str] = field(default_factory=dict)
+    listens: str = ""
 
 
 def ask(layout: Layout, request: dict[str, Any], *, pass_fd: int | None = None) -> dict[str, Any]:
