@@ -7,3 +7,10 @@ class FirewallConfig(AppConfig):
     name = "firewall"
     verbose_name = "Firewall"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from firewall import kinds, services
+        from zones.services import register_farewell
+
+        kinds.register_kinds()
+        register_farewell(services.zone_farewell)

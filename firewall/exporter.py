@@ -40,7 +40,7 @@ def _services(site: Site) -> Iterator[str]:
     for service in site.services:
         outside = f"{service.proto}:{service.ports.span}"
         if service.target is None:
-            yield f"CreateApp NAME={service.name} ZONE=none EXT={outside} INT={service.nic}"
+            yield f"CreateApp NAME={service.name} ZONE=none EXT={outside} INT={service.nic or site.nics[0]}"
             continue
         zone = zones[service.zone] if service.zone in zones else by_address.get(service.external or "")
         name = zone.name if zone else "none"

@@ -164,7 +164,7 @@ def _restrictions(site: Site) -> Iterator[Problem]:
             yield Problem(about=about, field="zone", sentence=f"{restriction.name} is for a zone that isn't there.")
         if not NAME.fullmatch(restriction.name):
             yield Problem(about=about, field="name", sentence="A name begins with a letter: letters, digits, . _ -")
-        if restriction.address and not _is_network(restriction.address):
+        if restriction.address and not is_network(restriction.address):
             yield Problem(
                 about=about,
                 field="address",
@@ -172,7 +172,13 @@ def _restrictions(site: Site) -> Iterator[Problem]:
             )
 
 
-def _is_network(text: str) -> bool:
+def canonical(network: str) -> str:
+    """A valid address or network as the kernel prints it: `10.10.3.4`, `10.10.3.0/24`."""
+    return str(IPv4Network(network)).removesuffix("/32")
+
+
+def is_network(text: str) -> bool:
+    """Whether this is an IPv4 address or network without host bits."""
     try:
         IPv4Network(text)
     except (AddressValueError, NetmaskValueError, ValueError):

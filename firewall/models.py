@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 
+from firewall.specs import PLACES
 from hosts.models import Host
 from zones.models import ExternalAddress, Zone
 
@@ -35,6 +36,7 @@ class PublishedService(models.Model):
         related_name="services",
         help_text="none: every external address of the host that does not publish the port otherwise",
     )
+    nic = models.CharField(max_length=15, blank=True, help_text="dom0's own: only on this card; none: on each")
     proto = models.CharField(max_length=3, choices=Proto)
     port = models.PositiveIntegerField(validators=PORT)
     port_last = models.PositiveIntegerField(validators=PORT)
@@ -83,12 +85,15 @@ class ZoneRestriction(models.Model):
 
 
 class PolicyCell(models.Model):
-    """Who may open connections to whom: one cell of the matrix; no row = no."""
+    """Who may open connections to whom: one cell of the matrix.
+
+    No row = nothing; but a zone with an external address reaches the Internet unless its row says otherwise.
+    """
 
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="policy")
-    source = models.CharField(max_length=20, help_text="vpn, or zone:NUMBER")
-    target = models.CharField(max_length=20, help_text="vpn, dom0, or zone:NUMBER")
-    ports = models.CharField(max_length=200, default="all", help_text="all, or such as tcp:25,udp:514-520")
+    source = models.CharField(max_length=20, help_text="internet, vpn, or zone:NUMBER")
+    target = models.CharField(max_length=20, help_text="internet, vpn, dom0, or zone:NUMBER")
+    ports = models.CharField(max_length=200, default="all", help_text="all, none, or such as tcp:25,udp:514-520")
 
     class Meta:
         ordering = ["source", "target"]
@@ -96,6 +101,23 @@ class PolicyCell(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} → {self.target}: {self.ports}"
+
+
+class CustomRule(models.Model):
+    """An operator's own rule before or after the compiled ones: iptables arguments, a reason, an author."""
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="custom_rules")
+    place = models.CharField(max_length=17, choices=[(place, place) for place in PLACES])
+    rule = models.CharField(max_length=300)
+    reason = models.CharField(max_length=200)
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="custom_rules")
+    created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.rule}"
 
 
 class Revision(models.Model):

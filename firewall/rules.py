@@ -183,11 +183,10 @@ def _from_vpn(site: Site) -> Iterator[Rule]:
 
 def _dom0(site: Site) -> Iterator[Rule]:
     for service in dom0_services(site):
-        where = f"-i {service.nic}" if service.nic else ""
-        if service.external:
-            where = f"-d {service.external}/32 {where}".rstrip()
-        args = f"{where} {match(service.ports)} -m comment --comment {service.name} -j ACCEPT"
-        yield Rule(chain="fr-dom0", args=args, about=service.name)
+        only = f"-d {service.external}/32 " if service.external else ""
+        for nic in (service.nic,) if service.nic else site.nics:
+            args = f"{only}-i {nic} {match(service.ports)} -m comment --comment {service.name} -j ACCEPT"
+            yield Rule(chain="fr-dom0", args=args, about=service.name)
     cell = site.cell(INTERNET, DOM0)
     for nic in site.nics:
         for ports in cell.ports:

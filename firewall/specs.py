@@ -88,7 +88,7 @@ class Service:
 
     To a machine: `external`, `target` and `target_port` (first of the range) are set, `zone` is the
     number of the zone that publishes it. dom0's own (ZONE=none): `target` and `zone` are None and
-    `external` is one address, or None for every address of `nic`.
+    `external` is one address, or None for every address of `nic`, or of the host where that is None too.
     """
 
     name: str
@@ -113,7 +113,8 @@ class Service:
     @property
     def where(self) -> str:
         """The outside end in words: `tcp 25 of 91.121.65.140`."""
-        return f"{self.ports} of {self.external or f'every address of {self.nic}'}"
+        every = f"every address of {self.nic}" if self.nic else "every external address"
+        return f"{self.ports} of {self.external or every}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +200,7 @@ class Site:
         """The public addresses a service is reached on."""
         if service.external:
             return (service.external,)
-        return tuple(a.ip for a in self.addresses if a.nic == service.nic)
+        return tuple(a.ip for a in self.addresses if service.nic in (None, a.nic))
 
     def cell(self, source: str, target: str) -> Cell:
         """Who may open what; an empty cell where nothing was allowed."""

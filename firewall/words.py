@@ -80,7 +80,7 @@ def _ends(site: Site) -> dict[tuple[str, str, int, int], Service]:
     """Services by the outside end they occupy: address, protocol, first and last port."""
     out: dict[tuple[str, str, int, int], Service] = {}
     for service in site.services:
-        for ip in site.addresses_of(service) if service.target else (service.external or f"card {service.nic}",):
+        for ip in site.addresses_of(service) if service.target else (service.external or f"card {service.nic or ''}",):
             out[(ip, service.proto, service.port_first, service.port_last)] = service
     return out
 

@@ -1,0 +1,157 @@
+"""Rows ↔ the frozen site the compiler reads. Reading only; services write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from firewall import specs
+from firewall.models import CustomRule, PolicyCell, PublishedService, Revision, ZoneRestriction
+from firewall.specs import DOM0, INTERNET, VPN, Cell, Ports, Site, from_dict
+from hosts.models import Host
+from machines.models import Machine
+from zones.models import ExternalAddress, Zone
+
+ALL, NONE = "all", "none"
+
+
+def site_of(host: Host) -> Site:
+    """All firewall wishes of a host as they stand now, applied or not (7 queries)."""
+    zones = list(Zone.objects.filter(host=host).select_related("external"))
+    vpn = host.facts.get("vpn", {})
+    facts = host.facts
+    return Site(
+        addresses=tuple(specs.Address(ip=a.address, nic=a.nic) for a in ExternalAddress.objects.filter(host=host)),
+        zones=tuple(_zone(zone) for zone in zones),
+        services=tuple(service_of(s) for s in _services(host)),
+        restrictions=tuple(_restriction(r) for r in _restrictions(host)),
+        policy=_policy(host, zones),
+        custom=tuple(_custom(rule) for rule in _customs(host)),
+        vpn=specs.Vpn(interface=vpn["interface"], network=vpn.get("network") or None) if vpn.get("interface") else None,
+        ssh_port=facts.get("admin_ssh_port", 22),
+        panel_port=facts.get("panel_port"),
+        bridge_prefix=facts.get("bridge_prefix", "xen-br"),
+        vif_prefix=facts.get("vif_prefix", "fr"),
+    )
+
+
+def live_revision(host: Host) -> Revision | None:
+    """The revision in force, as far as the panel knows."""
+    return Revision.objects.filter(host=host, state=Revision.State.LIVE).select_related("author").first()
+
+
+def site_in(revision: Revision | None) -> Site:
+    """The site a revision was rendered from; an empty one for none."""
+    return from_dict(revision.site) if revision else Site()
+
+
+def machine_names(host: Host) -> Mapping[str, str]:
+    """Machine names by address."""
+    return dict(Machine.objects.filter(host=host).values_list("address", "name"))
+
+
+def service_of(row: PublishedService) -> specs.Service:
+    """A service's row as the compiler reads it; the row may be unsaved."""
+    return specs.Service(
+        name=row.name,
+        proto="tcp" if row.proto == "tcp" else "udp",
+        port_first=row.port,
+        port_last=row.port_last,
+        external=row.external.address if row.external else None,
+        nic=(row.external.nic if row.external else row.nic) or None,
+        target=row.target or None,
+        target_port=row.target_port if row.target else None,
+        zone=row.zone.number if row.zone else None,
+    )
+
+
+def party(key: str, zones: Mapping[int, str]) -> str:
+    """A policy row's key ("zone:2", "vpn") as the compiler's party; "" for a zone that is gone."""
+    if not key.startswith("zone:"):
+        return key
+    return zones.get(int(key.removeprefix("zone:")), "")
+
+
+def key_of(party: str, zones: Mapping[str, int]) -> str:
+    """The compiler's party as a policy row's key. Raises KeyError for a zone that is not there."""
+    return party if party in (INTERNET, VPN, DOM0) else f"zone:{zones[party]}"
+
+
+def ports_in(text: str) -> tuple[Ports, ...]:
+    """`tcp:25,udp:514-520` as ports. Raises ValueError with a sentence."""
+    out = []
+    for part in text.replace(",", " ").split():
+        proto, _, span = part.partition(":")
+        first, _, last = span.partition("-")
+        low, high = _port(first, part), _port(last or first, part)
+        if proto not in ("tcp", "udp") or low > high:
+            raise ValueError(f"{part[:40]} is no port. Write them such as tcp:25, udp:514-520.")
+        out.append(Ports(proto="tcp" if proto == "tcp" else "udp", first=low, last=high))
+    return tuple(out)
+
+
+def _port(text: str, part: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise ValueError(f"{part[:40]} is no port. Write them such as tcp:25, udp:514-520.")
+    return int(text)
+
+
+def ports_text(cell: Cell) -> str:
+    """A cell's content as a policy row keeps it."""
+    return ALL if cell.everything else ",".join(f"{p.proto}:{p.span}" for p in cell.ports) or NONE
+
+
+def _services(host: Host) -> list[PublishedService]:
+    return list(PublishedService.objects.filter(host=host).select_related("external", "zone"))
+
+
+def _restrictions(host: Host) -> list[ZoneRestriction]:
+    # In the order they were made: an ACCEPT exempts from those after it.
+    return list(ZoneRestriction.objects.filter(zone__host=host).select_related("zone").order_by("zone__number", "pk"))
+
+
+def _customs(host: Host) -> list[CustomRule]:
+    return list(CustomRule.objects.filter(host=host).select_related("author"))
+
+
+def _zone(zone: Zone) -> specs.Zone:
+    return specs.Zone(
+        number=zone.number,
+        name=zone.name,
+        bridge=zone.bridge,
+        gateway=str(zone.gateway),
+        network=zone.cidr,
+        external=zone.external.address if zone.external else None,
+        nic=zone.external.nic if zone.external else None,
+    )
+
+
+def _restriction(row: ZoneRestriction) -> specs.Restriction:
+    return specs.Restriction(
+        name=row.name,
+        zone=row.zone.number,
+        direction="in" if row.direction == "in" else "out",
+        action="DROP" if row.action == "DROP" else "REJECT" if row.action == "REJECT" else "ACCEPT",
+        ports=Ports(proto="tcp" if row.proto == "tcp" else "udp", first=row.port, last=row.port_last),
+        address=row.address or None,
+    )
+
+
+def _policy(host: Host, zones: list[Zone]) -> tuple[Cell, ...]:
+    numbers = {zone.number: zone.name for zone in zones}
+    cells = {
+        (zone.name, INTERNET): Cell(source=zone.name, target=INTERNET, everything=True)
+        for zone in zones
+        if zone.external
+    }
+    for row in PolicyCell.objects.filter(host=host):
+        pair = (party(row.source, numbers), party(row.target, numbers))
+        cells.pop(pair, None)
+        if all(pair) and row.ports != NONE:
+            ports = () if row.ports == ALL else ports_in(row.ports)
+            cells[pair] = Cell(source=pair[0], target=pair[1], everything=row.ports == ALL, ports=ports)
+    return tuple(cells[pair] for pair in sorted(cells))
+
+
+def _custom(row: CustomRule) -> specs.CustomRule:
+    place = next(p for p in specs.PLACES if p == row.place)
+    return specs.CustomRule(place=place, rule=row.rule, reason=row.reason, author=row.author.get_username())

@@ -1,0 +1,348 @@
+"""What one can do with the firewall. Edits are wishes; one apply makes one revision of all of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db import models, transaction
+
+from accounts.models import User
+from audit import log
+from audit.log import Actor, Thing
+from dom0.errors import Refused
+from firewall import lint, render, rows, words
+from firewall.findings import Problem
+from firewall.kinds import KIND
+from firewall.models import CustomRule, PolicyCell, PublishedService, Revision, ZoneRestriction
+from firewall.specs import Cell, Site, as_dict
+from firewall.words import Change
+from hosts.models import Host, Job
+from hosts.services import job_create
+from machines.models import Machine
+from zones.models import ExternalAddress, Zone
+
+site_of = rows.site_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pending:
+    """What an apply would change now: wished and live site, the difference, what is wrong with the wish.
+
+    `digest` names exactly this wish, so that what was looked at is what gets applied.
+    """
+
+    wished: Site
+    live: Revision | None
+    changes: tuple[Change, ...]
+    stays: Change
+    problems: tuple[Problem, ...]
+    digest: str
+
+    @property
+    def counts(self) -> str:
+        return words.counts(self.changes)
+
+    @property
+    def raw(self) -> tuple[str, ...]:
+        """The same as a unified difference of the rendered files."""
+        before = render.files(rows.site_in(self.live)) if self.live else None
+        return render.raw_difference(before, render.files(self.wished))
+
+
+def pending(host: Host) -> Pending:
+    """Compare what is wished with the revision in force."""
+    wished, live = rows.site_of(host), rows.live_revision(host)
+    before = rows.site_in(live)
+    return Pending(
+        wished=wished,
+        live=live,
+        changes=words.difference(before, wished, names=rows.machine_names(host)),
+        stays=words.stays(before, wished),
+        problems=lint.problems(wished),
+        digest=digest_of(wished),
+    )
+
+
+def digest_of(site: Site) -> str:
+    """Digest of a site's objects (SHA-256, hex)."""
+    return hashlib.sha256(json.dumps(as_dict(site), sort_keys=True).encode()).hexdigest()
+
+
+def service_publish(
+    actor: Actor,
+    *,
+    host: Host,
+    name: str,
+    proto: str,
+    port: int,
+    external: ExternalAddress | None = None,
+    port_last: int | None = None,
+    target: str | Machine | None = None,
+    target_port: int | None = None,
+    zone: Zone | None = None,
+    nic: str = "",
+    reason: str = "",
+) -> PublishedService:
+    """Wish for a published service: `target` a machine or its address, None for dom0's own.
+
+    `external` None means every address (dom0 only). Raises ValidationError per field: name, external, proto,
+    port, port_last, target, target_port.
+    """
+    address = str(target.address) if isinstance(target, Machine) else target
+    if address and external is None:
+        raise ValidationError({"external": "Choose the external address it is published on."})
+    if zone is None and external is not None and address:
+        zone = external.zones.first()
+    row = PublishedService(
+        host=host,
+        name=name,
+        zone=zone,
+        external=external,
+        nic=nic,
+        proto=proto,
+        port=port,
+        port_last=port_last or port,
+        target=address or None,
+        target_port=target_port or port,
+    )
+    with transaction.atomic():
+        _check_service(row)
+        row.save()
+        log.record(actor, "service.publish", _thing("service", row), why=reason, data=_service_data(row))
+    return row
+
+
+def service_unpublish(actor: Actor, service: PublishedService, *, reason: str = "") -> None:
+    """Take a published service out of the wishes; it stays open until the next apply."""
+    with transaction.atomic():
+        thing, data = _thing("service", service), _service_data(service)
+        service.delete()
+        log.record(actor, "service.unpublish", thing, why=reason, data=data)
+
+
+def restriction_add(
+    actor: Actor,
+    *,
+    zone: Zone,
+    name: str,
+    direction: str,
+    action: str,
+    proto: str,
+    port: int,
+    port_last: int | None = None,
+    address: str = "",
+    reason: str = "",
+) -> ZoneRestriction:
+    """Wish for a zone restriction (TuneZone). Raises ValidationError per field."""
+    row = ZoneRestriction(
+        zone=zone,
+        name=name,
+        direction=direction,
+        action=action,
+        proto=proto,
+        port=port,
+        port_last=port_last or port,
+        address=address,
+    )
+    with transaction.atomic():
+        _clean(row)
+        site = rows.site_of(zone.host)
+        # Written the way the kernel prints it, else what is live would always differ from what is wished.
+        row.address = lint.canonical(row.address) if lint.is_network(row.address) else row.address
+        row.save()
+        _refuse_new(site, rows.site_of(zone.host))
+        log.record(actor, "restriction.change", _thing("restriction", row), why=reason, data={"added": _plain(row)})
+    return row
+
+
+def restriction_remove(actor: Actor, restriction: ZoneRestriction, *, reason: str = "") -> None:
+    """Take a zone restriction out of the wishes."""
+    with transaction.atomic():
+        thing, data = _thing("restriction", restriction), _plain(restriction)
+        restriction.delete()
+        log.record(actor, "restriction.change", thing, why=reason, data={"removed": data})
+
+
+def policy_set(actor: Actor, host: Host, cells: Iterable[Cell], *, reason: str = "") -> None:
+    """Wish for what some cells of the grid shall say; a cell without ports closes.
+
+    Raises ValidationError with one sentence a wrong cell (field "ports").
+    """
+    numbers = {zone.name: zone.number for zone in Zone.objects.filter(host=host)}
+    with transaction.atomic():
+        before = rows.site_of(host)
+        changed = {}
+        for cell in cells:
+            try:
+                source, target = rows.key_of(cell.source, numbers), rows.key_of(cell.target, numbers)
+            except KeyError as missing:
+                raise ValidationError({"ports": f"There is no zone {missing.args[0]} on {host}."}) from None
+            PolicyCell.objects.update_or_create(
+                host=host, source=source, target=target, defaults={"ports": rows.ports_text(cell)}
+            )
+            was = before.cell(cell.source, cell.target)
+            changed[f"{cell.source} → {cell.target}"] = [was.words, cell.words]
+        _refuse_new(before, rows.site_of(host))
+        log.record(actor, "policy.change", _thing("host", host), why=reason, data={"cells": changed})
+
+
+def custom_add(actor: Actor, host: Host, *, place: str, rule: str, reason: str) -> CustomRule:
+    """Wish for an operator's own rule. Raises ValidationError per field, Refused without a person."""
+    row = CustomRule(host=host, place=place, rule=rule, reason=reason, author=_person(actor))
+    with transaction.atomic():
+        _clean(row)
+        before = rows.site_of(host)
+        row.save()
+        _refuse_new(before, rows.site_of(host))
+        log.record(actor, "policy.change", _thing("custom rule", row), why=reason, data={"added": _plain(row)})
+    return row
+
+
+def custom_remove(actor: Actor, rule: CustomRule, *, reason: str = "") -> None:
+    """Take an operator's own rule out of the wishes."""
+    with transaction.atomic():
+        thing, data = _thing("custom rule", rule), _plain(rule)
+        rule.delete()
+        log.record(actor, "policy.change", thing, why=reason, data={"removed": data})
+
+
+def revision_apply(
+    actor: Actor, host: Host, *, why: str = "", approved: bool = False, seen: str = "", again: Revision | None = None
+) -> Job:
+    """Make one revision of all wishes and ask for the job that puts it on the host.
+
+    `seen` is the digest of the wish the person looked at: where it is another by now, Refused. `again` applies
+    a former revision as it was, the wishes stay. Raises Refused for a wish with blocking problems, and while
+    another apply of this host is open.
+    """
+    person = _person(actor)
+    with transaction.atomic():
+        Host.objects.select_for_update().get(pk=host.pk)
+        revision = again or _revision(host, person, why, seen)
+        return job_create(
+            actor,
+            KIND,
+            host=host,
+            title=f"Apply firewall revision {revision.number}",
+            target=Thing(kind="firewall", id=str(host.pk), text=f"firewall of {host.name}"),
+            reason=why,
+            args={"revision": revision.pk, "number": revision.number},
+            approved=approved,
+        )
+
+
+def zone_farewell(zone: Zone) -> None:
+    """Drop what the policy says about a zone that goes: its number may be given to another."""
+    key = f"zone:{zone.number}"
+    PolicyCell.objects.filter(host=zone.host).filter(models.Q(source=key) | models.Q(target=key)).delete()
+
+
+def _revision(host: Host, person: User, why: str, seen: str) -> Revision:
+    now = pending(host)
+    if seen and seen != now.digest:
+        raise Refused(
+            "Somebody changed the firewall's wishes since you looked.", note="Look at the new difference, then apply."
+        )
+    stopping = [p for p in now.problems if p.blocks]
+    if stopping:
+        raise Refused(
+            f"{stopping[0].about.capitalize()}: {stopping[0].sentence}", note="Nothing was applied. Mend it first."
+        )
+    if now.live and not now.changes and digest_of(rows.site_in(now.live)) == now.digest:
+        return now.live
+    last = Revision.objects.filter(host=host).order_by("-number").first()
+    files = render.files(now.wished).by_name
+    return Revision.objects.create(
+        host=host,
+        number=(last.number if last else 0) + 1,
+        site=as_dict(now.wished),
+        files=files,
+        digest=hashlib.sha256("\0".join(files.values()).encode()).hexdigest(),
+        words=[c.sentence for c in now.changes],
+        author=person,
+        why=why,
+    )
+
+
+def _person(actor: Actor) -> User:
+    if actor.id is None:
+        raise Refused("Only a person can change the firewall.", note="Sign in, or say who with --as.")
+    return User.objects.get(pk=actor.id)
+
+
+def _check_service(row: PublishedService) -> None:
+    """Raise ValidationError per field for anything that keeps the service from working."""
+    errors: dict[str, list[str]] = {}
+    try:
+        row.full_clean(validate_constraints=False)
+    except ValidationError as error:
+        raise ValidationError(error.message_dict) from error
+    site, service = rows.site_of(row.host), rows.service_of(row)
+    if PublishedService.objects.filter(host=row.host, name=row.name).exclude(pk=row.pk).exists():
+        errors["name"] = [f"A service {row.name} exists already. Give this one another name."]
+    for problem in lint.service_problems(site, service):
+        if problem.blocks:
+            errors.setdefault(_field(problem.field), []).append(problem.sentence)
+    if said := _taken(row, site):
+        errors.setdefault("port", []).append(said)
+    if not errors and (stolen := _steals_ssh(site, service)):
+        errors["port"] = [stolen]
+    if errors:
+        raise ValidationError(errors)
+
+
+def _taken(row: PublishedService, site: Site) -> str:
+    service = rows.service_of(row)
+    if service.target is None:
+        same = [s for s in site.services if s.target is None and s.external == service.external]
+        return next((f"{o.where} is dom0's already ({o.name})." for o in same if o.ports.overlaps(service.ports)), "")
+    return lint.conflict(service, site.services, targets=rows.machine_names(row.host))
+
+
+def _steals_ssh(site: Site, service: Any) -> str:
+    after = replace(site, services=(*site.services, service))
+    found = [p for p in lint.blocking(after) if p.about == "the admin's ssh" and p not in lint.blocking(site)]
+    return found[0].sentence if found else ""
+
+
+def _field(field: str) -> str:
+    return {"port_first": "port"}.get(field, field) or "__all__"
+
+
+def _clean(row: models.Model) -> None:
+    try:
+        row.full_clean()
+    except ValidationError as error:
+        raise ValidationError(error.message_dict) from error
+
+
+def _refuse_new(before: Site, after: Site) -> None:
+    """Raise ValidationError for problems this change brings; older ones are told when applying."""
+    old = lint.blocking(before)
+    new = [p for p in lint.blocking(after) if p not in old]
+    if new:
+        errors: dict[str, list[str]] = {}
+        for problem in new:
+            errors.setdefault("ports" if problem.about.startswith("policy") else _field(problem.field), []).append(
+                problem.sentence
+            )
+        raise ValidationError(errors)
+
+
+def _thing(kind: str, row: models.Model) -> Thing:
+    return Thing(kind=kind, id=str(row.pk), text=str(row))
+
+
+def _service_data(row: PublishedService) -> dict[str, Any]:
+    service = rows.service_of(row)
+    to = "dom0" if service.target is None else f"{service.target}:{service.target_ports.span}"
+    return {"where": service.where, "to": to}
+
+
+def _plain(row: models.Model) -> dict[str, Any]:
+    return {f.name: str(getattr(row, f.attname)) for f in row._meta.concrete_fields if f.name != "id"}

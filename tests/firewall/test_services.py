@@ -1,0 +1,210 @@
+"""Wishes are checked when they are made, collected, and become one revision and one job."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from audit.log import Actor
+from audit.models import Entry
+from dom0.errors import Refused
+from firewall import imports, rows, services
+from firewall.models import PolicyCell, PublishedService, Revision
+from firewall.specs import Cell, Ports
+from hosts.kinds import kind_of
+from hosts.models import Job, JobStep
+from tests.firewall.conftest import sample
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def me(fulup) -> Actor:
+    return Actor(id=fulup.pk, name="fulup")
+
+
+@pytest.fixture
+def web(me, host, zones, web_dom) -> PublishedService:
+    return publish(me, host, zones, web_dom)
+
+
+def publish(me, host, zones, machine, **changes) -> PublishedService:
+    wish = {
+        "name": "DomiWEB",
+        "proto": "tcp",
+        "port": 80,
+        "external": zones["zDominig"].external,
+        "target": machine,
+        "target_port": 8080,
+    }
+    return services.service_publish(me, host=host, **{**wish, **changes})
+
+
+def test_a_published_service_is_a_wish_and_an_entry_in_the_log(web, host) -> None:
+    now = services.pending(host)
+    assert "opens tcp 80 of 87.98.130.56 to WEB-Dom, port 8080" in [c.sentence for c in now.changes]
+    entry = Entry.objects.get(action="service.publish")
+    assert entry.data == {"where": "tcp 80 of 87.98.130.56", "to": "10.10.2.2:8080"}
+    assert web.zone == rows.Zone.objects.get(name="zDominig")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "sentence"),
+    [
+        ({"name": "Other"}, "port", "already leads to WEB-Dom (DomiWEB). Free: 8000."),
+        ({"name": "DomiWEB", "port": 81}, "name", "exists already"),
+        ({"name": "two words", "port": 81}, "name", "Use 1 to 31"),
+        ({"name": "Other", "port": 70, "port_last": 90}, "port", "already leads"),
+        ({"name": "Other", "port": 0}, "port", "greater than or equal to 1"),
+        ({"name": "Other", "port": 70000}, "port", "less than or equal to 65535"),
+        ({"name": "Other", "port": 81, "target": "10.10.12.5"}, "target", "in no zone"),
+        ({"name": "Other", "port": 81, "external": None}, "external", "Choose the external address"),
+    ],
+)
+def test_a_service_that_cannot_work_is_refused_beside_its_field(
+    me, host, zones, web_dom, web, changes, field, sentence
+) -> None:
+    with pytest.raises(ValidationError) as refused:
+        publish(me, host, zones, web_dom, **changes)
+    assert sentence in " ".join(refused.value.message_dict[field])
+    assert PublishedService.objects.count() == 1
+
+
+def test_dom0s_ssh_cannot_be_published_away_on_the_last_address(me, host, zones, web_dom) -> None:
+    publish(me, host, zones, web_dom, name="One", port=22, target_port=22)
+    with pytest.raises(ValidationError) as refused:
+        publish(me, host, zones, web_dom, name="Two", port=22, target_port=22, external=zones["zFulup"].external)
+    assert "dom0's own ssh" in refused.value.message_dict["port"][0]
+
+
+def test_unpublishing_leaves_an_entry_and_a_pending_change(me, host, web) -> None:
+    job = services.revision_apply(me, host, why="begin")
+    kind_of("firewall.apply").done(job)
+    Job.objects.update(state="done")
+    services.service_unpublish(me, web)
+    assert [c.kind for c in services.pending(host).changes] == ["closes"]
+
+
+def test_one_apply_is_one_revision_of_all_wishes(me, host, web) -> None:
+    job = services.revision_apply(me, host, why="first")
+    revision = Revision.objects.get()
+    assert (revision.number, revision.state, revision.why) == (1, "draft", "first")
+    assert job.args == {"revision": revision.pk, "number": 1}
+    assert "opens tcp 80 of 87.98.130.56 to WEB-Dom, port 8080" in revision.words
+    assert "--to-destination 10.10.2.2:8080" in revision.files["v4.rules"]
+    with pytest.raises(Refused, match="still open"):
+        services.revision_apply(me, host)
+
+
+def test_what_changed_since_it_was_looked_at_is_not_applied(me, host, zones, web_dom, web) -> None:
+    seen = services.pending(host).digest
+    publish(me, host, zones, web_dom, name="More", port=81)
+    with pytest.raises(Refused, match="since you looked"):
+        services.revision_apply(me, host, seen=seen)
+    assert not Revision.objects.exists()
+
+
+def test_a_wish_that_stopped_fitting_is_not_applied(me, host, web) -> None:
+    PublishedService.objects.update(target="10.10.77.7")
+    with pytest.raises(Refused, match="in no zone"):
+        services.revision_apply(me, host)
+
+
+def test_an_applied_revision_is_live_and_leaves_nothing_pending(me, host, web) -> None:
+    job = services.revision_apply(me, host)
+    kind_of("firewall.apply").done(job)
+    assert Revision.objects.get().state == "live"
+    assert services.pending(host).changes == ()
+    Job.objects.update(state="done")
+    again = services.revision_apply(me, host)
+    assert again.args["number"] == 1
+
+
+def test_a_failed_apply_that_touched_rules_asks_for_the_former_revision(me, host, zones, web_dom, web) -> None:
+    first = services.revision_apply(me, host)
+    kind_of("firewall.apply").done(first)
+    Job.objects.update(state="done")
+    publish(me, host, zones, web_dom, name="More", port=81)
+    second = services.revision_apply(me, host)
+    JobStep.objects.create(job=second, number=1, stage="apply", title="Load", state="failed")
+    Job.objects.filter(pk=second.pk).update(state="failed")
+    kind_of("firewall.apply").failed(second)
+    back = Job.objects.exclude(pk__in=(first.pk, second.pk)).get()
+    assert back.title == "Return to firewall revision 1"
+    assert back.approver_id == me.id
+    assert Revision.objects.get(number=2).state == "failed"
+    assert Revision.objects.get(number=1).state == "live"
+
+
+def test_a_failed_dry_run_leaves_the_former_revision_alone(me, host, web) -> None:
+    job = services.revision_apply(me, host)
+    JobStep.objects.create(job=job, number=1, stage="dry run", title="Try", state="failed")
+    kind_of("firewall.apply").failed(job)
+    assert Job.objects.count() == 1
+
+
+def test_a_policy_cell_is_saved_closed_and_refused(me, host, zones) -> None:
+    tcp = Ports(proto="tcp", first=80, last=90)
+    services.policy_set(me, host, [Cell(source="zFulup", target="zDominig", ports=(tcp,))])
+    assert rows.site_of(host).cell("zFulup", "zDominig").ports == (tcp,)
+    services.policy_set(me, host, [Cell(source="zFulup", target="zDominig")])
+    assert rows.site_of(host).cell("zFulup", "zDominig").words == "nothing"
+    services.policy_set(me, host, [Cell(source="zFulup", target="internet")])
+    assert rows.site_of(host).cell("zFulup", "internet").words == "nothing"
+    with pytest.raises(ValidationError, match="never reaches everything on dom0"):
+        services.policy_set(me, host, [Cell(source="zFulup", target="dom0", everything=True)])
+    with pytest.raises(ValidationError, match="no zone zGone"):
+        services.policy_set(me, host, [Cell(source="zGone", target="vpn", everything=True)])
+    assert PolicyCell.objects.count() == 2
+
+
+def test_a_restriction_with_a_wrong_network_is_refused_beside_the_field(me, host, zones) -> None:
+    wish = {"zone": zones["zDominig"], "name": "NOSMTP", "direction": "out", "action": "DROP", "proto": "tcp"}
+    with pytest.raises(ValidationError) as refused:
+        services.restriction_add(me, **wish, port=25, address="10.10.3.4/24")
+    assert "no address or network" in refused.value.message_dict["address"][0]
+    services.restriction_add(me, **wish, port=25)
+    assert rows.site_of(host).restrictions[0].ports == Ports(proto="tcp", first=25, last=25)
+
+
+def test_a_zone_that_goes_takes_its_cells_along(me, host, zones) -> None:
+    services.policy_set(me, host, [Cell(source="zFulup", target="zDominig", everything=True)])
+    services.zone_farewell(zones["zDominig"])
+    assert not PolicyCell.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["production"])
+def test_the_real_sample_becomes_zones_services_and_policy(me, host, name) -> None:
+    from zones.services import address_sync
+
+    address_sync(host)
+    report = imports.import_rules(me, host, sample(name))
+    site = rows.site_of(host)
+    assert [z.name for z in site.zones] == ["zFulup", "zDominig"]
+    assert {s.name for s in site.services} == {s.name for s in report.site.services}
+    assert set(site.policy) == set(report.site.policy)
+    assert [job.title for job in report.jobs] == ["Create zone zFulup", "Create zone zDominig"]
+    assert services.revision_apply(me, host, why="import").args["number"] == 1
+
+
+def test_importing_the_same_file_twice_makes_nothing_new(me, host) -> None:
+    from zones.services import address_sync
+
+    address_sync(host)
+    imports.import_rules(me, host, sample("production"))
+    before = rows.site_of(host)
+    again = imports.import_rules(me, host, sample("production"))
+    assert (again.made, again.jobs) == ((), ())
+    assert rows.site_of(host) == before
+
+
+def test_a_file_that_says_otherwise_than_the_panel_is_refused_whole(me, host, zones, web_dom) -> None:
+    publish(me, host, zones, web_dom, name="FulupWEB", port=81)
+    with pytest.raises(Refused, match="service FulupWEB already"):
+        imports.import_rules(me, host, sample("production"))
+    assert PublishedService.objects.count() == 1
+
+
+def test_an_address_the_host_does_not_have_is_said(me, host) -> None:
+    report = imports.preview(host, sample("production"))
+    assert "no 91.121.65.140 on eth0" in report.clashes[0]
