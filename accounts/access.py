@@ -53,6 +53,7 @@ RULES: dict[str, Rule] = {
     "help.view": Rule(says="read the help", roles=_ALL),
     "people.view": Rule(says="see users and owners", roles=_OP),
     "people.change": Rule(says="invite, deactivate and change users and owners", roles=_OP),
+    "admin.view": Rule(says="read every record in the Django admin", roles=frozenset({Role.AUDITOR})),
     "audit.view": Rule(says="read the audit log", roles=frozenset({Role.OPERATOR, Role.AUDITOR})),
     "job.view": Rule(says="see a job", roles=_OP, verb=Verb.VIEW),
     "job.approve": Rule(says="approve what he asked for himself", roles=_OP, verb=Verb.VIEW),
@@ -63,6 +64,7 @@ RULES: dict[str, Rule] = {
     "zone.change": Rule(says="change a zone", roles=_OP),
     "zone.delete": Rule(says="delete a zone", roles=_OP),
     "image.view": Rule(says="see the images", roles=_OP),
+    "defaults.change": Rule(says="change what a new machine gets", roles=_OP),
     "image.add": Rule(says="add an image", roles=_OP),
     "machine.view": Rule(says="see a machine", roles=_OP, verb=Verb.VIEW),
     "machine.create": Rule(says="create a machine", roles=_OP),
@@ -79,6 +81,23 @@ RULES: dict[str, Rule] = {
     "policy.change": Rule(says="change who may reach whom", roles=_OP),
     "firewall.apply": Rule(says="apply the firewall", roles=_OP),
     "firewall.import": Rule(says="import a rule file", roles=_OP),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """A route the table does not rule: whoever is not signed in must be able to reach it, or allauth owns it."""
+
+    says: str
+    methods: tuple[str, ...] = ("GET", "POST")
+    signed_in: bool = False
+
+
+OUTSIDE: dict[str, Outside] = {
+    "account_login": Outside(says="sign in"),
+    "account_logout": Outside(says="sign out"),
+    "account_change_password": Outside(says="change one's own password", signed_in=True),
+    "accounts:invitation": Outside(says="choose a password by a one-use link"),
 }
 
 
