@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 
 from demo.layout import Problem
 
@@ -33,27 +34,27 @@ NEEDED = {
 QUIET = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1", "LC_ALL": "C.UTF-8"}
 
 
-def missing() -> list[str]:
+def missing(needed: Mapping[str, str] = NEEDED) -> list[str]:
     """Those needed and not installed."""
     shown = subprocess.run(
-        ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *NEEDED),
+        ("dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\\n", *needed),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,  # 1: one of them was never heard of
     )
     installed = {line.split()[0] for line in shown.stdout.splitlines() if line.endswith(" installed")}
-    return sorted(set(NEEDED) - installed)
+    return sorted(set(needed) - installed)
 
 
-def install(*, yes: bool) -> None:
+def install(*, yes: bool, needed: Mapping[str, str] = NEEDED) -> None:
     """Install what is missing, after asking where a person can answer. Raises Problem."""
-    names = missing()
+    names = missing(needed)
     if not names:
         return
     print("Debian packages to be installed (they bring no service, and they are all that stays afterwards):")
     for name in names:
-        print(f"  {name:26} {NEEDED[name]}")
+        print(f"  {name:26} {needed[name]}")
     if not yes and sys.stdin.isatty():
         answer = input("Install them? [Y/n] ").strip().lower()
         if answer not in ("", "y", "yes"):
