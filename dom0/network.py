@@ -136,6 +136,16 @@ def dnsmasq_stop(config: HostConfig, args: Mapping[str, str], stdin: str) -> str
     return f"dnsmasq of {where.zone} (process {pid}) ended."
 
 
+def leases_reload(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    """Have a zone's dnsmasq read its machines' files again: new ones it takes by itself, removed ones only so."""
+    where = _files(config, args["zone"])
+    pid = _pid(where)
+    if pid is None:
+        return f"dnsmasq of {where.zone} does not run; it reads its folders when it starts."
+    os.kill(pid, signal.SIGHUP)
+    return f"dnsmasq of {where.zone} reads its folders again."
+
+
 def _ended(handle: int) -> bool:
     poll = select.poll()
     poll.register(handle, select.POLLIN)
@@ -144,4 +154,5 @@ def _ended(handle: int) -> bool:
 
 VERBS: dict[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {
     "dnsmasq-stop": dnsmasq_stop,
+    "leases-reload": leases_reload,
 }
