@@ -1,0 +1,63 @@
+"""Which addresses of a zone a machine may have, and what hangs on an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from netaddr import AddrFormatError, IPAddress
+
+from machines.models import Machine
+from zones.models import Zone
+
+MAC_PREFIX = "aa:bb"
+VIF_PREFIX = "fr"
+
+
+def free_addresses(zone: Zone, limit: int, *, near: str = "") -> list[str]:
+    """At most `limit` free addresses of the zone: its lowest ones, or those after (else before) `near`."""
+    if not near:
+        return [text for _, text in zip(range(limit), _free(zone, 1, 1), strict=False)]
+    at = int(IPAddress(near)) - int(zone.network.first)
+    after = [text for _, text in zip(range(limit), _free(zone, at + 1, 1), strict=False)]
+    return after or [text for _, text in zip(range(limit), _free(zone, at - 1, -1), strict=False)]
+
+
+def complaint(zone: Zone, address: str) -> str:
+    """Why a new machine can't have `address` in `zone`, with one that works; "" where it can."""
+    example = next(iter(free_addresses(zone, 1)), "")
+    works = f"Free there: {example}." if example else f"{zone.name} is full; choose another zone."
+    try:
+        wanted = IPAddress(address, version=4)
+    except (AddrFormatError, ValueError):
+        return f"“{address[:40]}” is not an address. {works}"
+    if wanted not in zone.network:
+        return f"{address} is not in zone {zone.name} ({zone.cidr}). {works}"
+    near = next(iter(free_addresses(zone, 1, near=str(wanted))), "")
+    beside = f"Free and next to it: {near}." if near else f"{zone.name} is full; choose another zone."
+    if str(wanted) == zone.gateway:
+        return f"{address} is {zone.name}'s gateway, dom0 itself. {beside}"
+    if wanted in (zone.network.network, zone.network.broadcast):
+        return f"{address} stands for all of {zone.name} ({zone.cidr}), not for one machine. {beside}"
+    holder = Machine.objects.filter(host=zone.host_id, address=str(wanted)).first()
+    return f"{holder.name} has {address} already. {beside}" if holder else ""
+
+
+def mac_of(address: str) -> str:
+    """The MAC of a machine at that address.
+
+    Made of the address, so that a machine made anew at it fits the lease dnsmasq still holds for the former one.
+    """
+    return ":".join((MAC_PREFIX, *(f"{byte:02x}" for byte in IPAddress(address).packed)))
+
+
+def vif_of(address: str, prefix: str = VIF_PREFIX) -> str:
+    """The name of its interface on dom0, at most 15 characters; never "vif…", which libxl drops silently."""
+    return f"{prefix}{IPAddress(address).packed.hex()}"
+
+
+def _free(zone: Zone, start: int, step: int) -> Iterator[str]:
+    taken = {int(IPAddress(a)) for a in Machine.objects.filter(host=zone.host_id).values_list("address", flat=True)}
+    taken.add(int(IPAddress(zone.gateway)))
+    first, size = int(zone.network.first), int(zone.network.size)
+    offsets = range(max(start, 1), size - 1) if step > 0 else range(min(start, size - 2), 0, -1)
+    return (str(IPAddress(first + n)) for n in offsets if first + n not in taken)

@@ -1,0 +1,105 @@
+"""All that can be said of a wish before the host is asked: sentences by field, each with a value that works."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+
+from accounts.models import name_grammar
+from machines import addresses
+from machines.models import Image, Machine, SiteDefaults
+
+MIB = 1 << 20
+RESERVED = ("localhost", "dom0")
+
+
+def image_or_default(image: Image | None, defaults: SiteDefaults) -> Image:
+    """The image to use. Raises ValidationError where none was named and the site has no default."""
+    found = image or defaults.image
+    if found is None:
+        raise ValidationError({"image": "Choose an image; this host has no default one."})
+    return found
+
+
+def check_new(machine: Machine) -> None:
+    """Everything about a machine not yet saved. Raises ValidationError, a sentence a field."""
+    complaints = {
+        "name": _name(machine),
+        "zone": _zone(machine),
+        "address": addresses.complaint(machine.zone, machine.address),
+        "image": _image(machine),
+        "memory_mib": _memory(machine),
+        "root_mib": _root(machine),
+        "vcpus": "" if 1 <= machine.vcpus <= 64 else "A machine has 1 to 64 virtual CPUs. Use 1.",
+    }
+    errors = {field: [says] for field, says in complaints.items() if says}
+    if errors:
+        raise ValidationError(errors)
+
+
+def check_image(image: Image) -> None:
+    """Everything about an image not yet saved. Raises ValidationError, a sentence a field."""
+    other = Image.objects.filter(host=image.host, name__iexact=image.name).first()
+    if other is not None:
+        says = f"There is an image {other.name} already. Choose another name, for example {image.name}-2."
+        raise ValidationError({"name": [says]})
+    image.full_clean()
+
+
+def check_defaults(defaults: SiteDefaults) -> None:
+    """Raises ValidationError, a sentence a field."""
+    image = defaults.image
+    if image and image.host_id != defaults.host_id:
+        raise ValidationError({"image": [f"{image.name} is on {image.host}, not on {defaults.host}."]})
+    if image and defaults.root_mib < image.min_root_mib:
+        raise ValidationError({"root_mib": [_needs(image)]})
+    defaults.full_clean(validate_unique=False, validate_constraints=False)
+
+
+def _name(machine: Machine) -> str:
+    name = machine.name
+    if len(name) > 31:
+        return f"A name has at most 31 letters, digits and hyphens; this one has {len(name)}. Use one such as WEB-Dom."
+    try:
+        name_grammar(name)
+    except ValidationError as error:
+        return str(error.message)
+    if name.lower() in RESERVED or name.lower() == machine.host.name.lower():
+        return f"{name} already means something else on this network. Choose another name, for example {name}-1."
+    other = Machine.objects.filter(host=machine.host, name__iexact=name).first()
+    if other is None:
+        return ""
+    taken = {n.lower() for n in Machine.objects.filter(host=machine.host).values_list("name", flat=True)}
+    free = next(f"{name[:28]}{n}" for n in range(2, len(taken) + 3) if f"{name[:28]}{n}".lower() not in taken)
+    return f"{other.name} exists already, at {other.address}. Choose another name, for example {free}."
+
+
+def _zone(machine: Machine) -> str:
+    zone = machine.zone
+    return "" if zone.host_id == machine.host_id else f"{zone.name} is on {zone.host}, not on {machine.host}."
+
+
+def _image(machine: Machine) -> str:
+    image = machine.image
+    return "" if image.host_id == machine.host_id else f"{image.name} is on {image.host}, not on {machine.host}."
+
+
+def _memory(machine: Machine) -> str:
+    if machine.memory_mib < 16:
+        return "A machine needs at least 16 MB of memory. Use 64 or more."
+    free = machine.host.figures.get("free_memory_mib")
+    if free is not None and machine.memory_mib > free:
+        return f"{machine.memory_mib} MB are more than the {free} MB free on {machine.host}. Use {free} or less."
+    return ""
+
+
+def _root(machine: Machine) -> str:
+    if machine.root_mib < machine.image.min_root_mib:
+        return _needs(machine.image)
+    free = machine.host.figures.get("free_bytes")
+    if free is not None and machine.root_mib > free // MIB:
+        return f"{machine.root_mib} MB are more than the {free // MIB} MB free for volumes. Use {free // MIB} or less."
+    return ""
+
+
+def _needs(image: Image) -> str:
+    return f"{image.name} needs a root of at least {image.min_root_mib} MB. Use {image.min_root_mib} or more."

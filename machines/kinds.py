@@ -1,0 +1,182 @@
+"""The machine's job kinds: rows become a spec, the planner does the rest, the outcome is booked."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from django.utils import timezone
+
+import dom0
+from audit.log import Actor
+from dom0.errors import Refused
+from dom0.host import HostConfig
+from dom0.plan import Plan
+from dom0.probe import Scope
+from dom0.state import State
+from hosts.kinds import Kind, register
+from hosts.models import Job
+from machines import plan, services
+from machines.models import Machine
+from machines.specs import LOCKED, ImageSpec, MachineSpec, PlaceSpec, ZoneSpec
+
+PROJECT = str(Path(dom0.__file__).resolve().parents[1])
+
+
+def register_kinds() -> None:
+    """Make the machine kinds known; called once at start-up."""
+    register(
+        Kind(
+            name="machine.create",
+            queue="work",
+            approval="own",
+            scope=_scope,
+            plan=lambda job, state, config: plan.plan_create(_spec(job, config), state),
+            locks=_locks,
+            done=_created,
+            failed=_not_created,
+            undo=_undo_create,
+        )
+    )
+    register(
+        Kind(
+            name="machine.delete",
+            queue="work",
+            approval="own",
+            scope=_scope,
+            plan=_delete,
+            locks=_locks,
+            done=_deleted,
+            failed=_not_deleted,
+        )
+    )
+    for name, planner in (("start", plan.plan_start), ("stop", plan.plan_stop)):
+        _power(name, lambda job, state, config, planner=planner: planner(_spec(job, config), state))  # type: ignore[misc]
+    _power("reboot", lambda job, state, config: plan.plan_reboot(_spec(job, config), state, f"job-{job.pk}"))
+    for name, tuner in (("key", plan.plan_key), ("password", plan.plan_password)):
+        _power(name, lambda job, state, config, tuner=tuner: tuner(_spec(job, config), state))  # type: ignore[misc]
+
+
+def _power(name: str, planner: object) -> None:
+    """A kind that needs no approval."""
+    register(
+        Kind(
+            name=f"machine.{name}",
+            queue="power",
+            approval="none",
+            scope=_scope,
+            plan=planner,  # type: ignore[arg-type]
+            locks=_locks,
+            done=_powered,
+        )
+    )
+
+
+def spec_of(machine: Machine, config: HostConfig, *, password: str = LOCKED) -> MachineSpec:
+    """The machine as the planner reads it, with everything it needs of its host, zone and image."""
+    zone, image = machine.zone, machine.image
+    keys = machine.ssh_keys.filter(user__is_active=True).order_by("fingerprint", "pk")
+    return MachineSpec(
+        place=place_of(config),
+        zone=ZoneSpec(name=zone.name, bridge=zone.bridge, gateway=zone.gateway, domain=zone.domain),
+        image=ImageSpec(
+            name=image.name,
+            archive=image.archive,
+            digest=image.digest,
+            family=image.family,
+            min_root_mib=image.min_root_mib,
+        ),
+        name=machine.name,
+        uuid=str(machine.uuid),
+        address=machine.address,
+        mac=machine.mac,
+        vif=machine.vif,
+        uid_base=machine.uid_base,
+        vcpus=machine.vcpus,
+        memory_mib=machine.memory_mib,
+        root_mib=machine.root_mib,
+        root_generation=machine.root_generation,
+        keys=tuple(keys.values_list("line", flat=True)),
+        password=password,
+        autostart=machine.autostart and machine.wanted == Machine.Wanted.RUNNING,
+    )
+
+
+def place_of(config: HostConfig) -> PlaceSpec:
+    return PlaceSpec(
+        host=config.name,
+        libvirt=config.libvirt,
+        volumes=config.volumes,
+        state=config.state,
+        run=config.run,
+        python=sys.executable,
+        project=PROJECT,
+    )
+
+
+def _machine(job: Job) -> Machine:
+    machine = Machine.objects.select_related("zone", "image", "host", "owner").filter(pk=job.target_id).first()
+    if machine is None:
+        raise Refused(f"The machine {job.target_text} is no more.", note="Create it anew if you still want it.")
+    return machine
+
+
+def _spec(job: Job, config: HostConfig) -> MachineSpec:
+    return spec_of(_machine(job), config, password=job.args.get("password", LOCKED))
+
+
+def _scope(job: Job, config: HostConfig) -> Scope:
+    return Scope(**plan.looked_at(_spec(job, config)))  # type: ignore[arg-type]
+
+
+def _locks(job: Job) -> tuple[str, ...]:
+    return (f"machine-{job.target_id}",)
+
+
+def _delete(job: Job, state: State, config: HostConfig) -> Plan:
+    services.refuse_needed(_machine(job))
+    return plan.plan_delete(_spec(job, config), state)
+
+
+def _created(job: Job) -> None:
+    now = timezone.now()
+    running = Machine.Observed.RUNNING
+    Machine.objects.filter(pk=job.target_id).update(built_at=now, observed=running, observed_at=now, since=now)
+
+
+def _not_created(job: Job) -> None:
+    """A wish that was taken back before anything was done goes with its job."""
+    job = Job.objects.get(pk=job.pk)
+    if job.state == Job.State.CANCELLED and not job.attempt:
+        Machine.objects.filter(pk=job.target_id, built_at=None).delete()
+
+
+def _undo_create(actor: Actor, job: Job) -> Job:
+    return services.machine_delete(actor, _machine(job), reason=f"undo of job {job.pk}")
+
+
+def _deleted(job: Job) -> None:
+    Machine.objects.filter(pk=job.target_id).delete()
+
+
+def _not_deleted(job: Job) -> None:
+    """A machine of which nothing was removed yet is as it was."""
+    job = Job.objects.get(pk=job.pk)
+    if not job.attempt:
+        Machine.objects.filter(pk=job.target_id).update(deleting=False)
+
+
+def _powered(job: Job) -> None:
+    """What the job has just looked at, for the page, before the watcher's next round."""
+    now = timezone.now()
+    found = {
+        "machine.start": Machine.Observed.RUNNING,
+        "machine.reboot": Machine.Observed.RUNNING,
+        "machine.stop": Machine.Observed.STOPPED,
+    }.get(job.kind)
+    rows = Machine.objects.filter(pk=job.target_id)
+    if found and job.kind == "machine.reboot":
+        rows.update(observed=found, observed_at=now, since=now)
+    elif found:
+        rows.exclude(observed=found).update(observed=found, since=now)
+        rows.update(observed_at=now)

@@ -1,0 +1,456 @@
+"""From a machine's spec and the host's state to the steps of its life. Pure.
+
+The stages have the seed's names: lvmcreate, fscreate, installroot, tuneroot, updateether, createvmconf, start.
+Whatever has our name but not our mark is left alone and refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dom0 import members
+from dom0.errors import Refused
+from dom0.members import Member
+from dom0.plan import Draft, Plan
+from dom0.state import Domain, Golden, State, Volume
+from dom0.steps import Command, Drop, Hand, Put, RemoveFile, Step, WriteFile
+from machines import render
+from machines.specs import MIB, MachineSpec, Tuned
+
+GRACE_S = 20  # for a machine to power off by itself
+
+
+def looked_at(spec: MachineSpec) -> dict[str, object]:
+    """What every plan of a machine needs to see of the host, by room of the state."""
+    ethers, hosts = _dhcp(spec)
+    return {
+        "volumes": (spec.volume,),
+        "domains": (spec.name,),
+        "goldens": (spec.image.digest,),
+        "archives": (spec.image.archive,),
+        "files": (ethers.path, hosts.path, spec.members_file, spec.restart_file),
+        "links": (spec.zone.bridge,),
+        "members": tuple(member.key for member in spec.members),
+        "room": True,
+    }
+
+
+def plan_create(spec: MachineSpec, state: State) -> Plan:
+    """Steps after which the machine is made and runs. Raises Refused, before anything is changed."""
+    _refuse_strangers(spec, state)
+    _refuse_too_large(spec, state)
+    _refuse_without_bridge(spec, state)
+    draft = Draft(state)
+    _image(spec, draft)
+    _lvmcreate(spec, draft)
+    _installroot(spec, draft)
+    _tuneroot(spec, draft)
+    _updateether(spec, draft)
+    _createvmconf(spec, draft)
+    _start(spec, draft)
+    return draft.plan()
+
+
+def plan_start(spec: MachineSpec, state: State) -> Plan:
+    """Steps after which the machine runs, its network and definition being mended on the way. Raises Refused."""
+    _refuse_strangers(spec, state)
+    _refuse_unfinished(spec, state)
+    _refuse_without_bridge(spec, state)
+    _refuse_without_memory(spec, state)
+    draft = Draft(state)
+    _updateether(spec, draft)
+    _createvmconf(spec, draft)
+    _start(spec, draft)
+    return draft.plan()
+
+
+def plan_stop(spec: MachineSpec, state: State) -> Plan:
+    """Steps after which the machine is off and stays off when the host boots. Raises Refused."""
+    _refuse_strangers(spec, state)
+    draft = Draft(state)
+    _stop(spec, draft)
+    _autostart(spec, draft, on=False)
+    return draft.plan()
+
+
+def plan_reboot(spec: MachineSpec, state: State, restart: str) -> Plan:
+    """Steps of the restart called `restart`, which is done once, however often it is planned. Raises Refused."""
+    _refuse_strangers(spec, state)
+    _refuse_unfinished(spec, state)
+    _refuse_without_bridge(spec, state)
+    draft = Draft(state)
+    noted = state.files.get(spec.restart_file) == restart
+    domain = state.domains.get(spec.name)
+    if noted and domain and domain.running:
+        draft.so("start", f"{spec.name} has been restarted")
+        return draft.plan()
+    _stop(spec, draft)
+    _updateether(spec, draft)
+    _createvmconf(spec, draft)
+    _start(spec, draft, restart=restart)
+    return draft.plan()
+
+
+def plan_key(spec: MachineSpec, state: State) -> Plan:
+    """Steps after which root may log in with exactly the spec's SSH keys. Raises Refused."""
+    mark = _mark_to_change(spec, state)
+    wanted = replace(mark, keys=render.keys_digest(spec))
+    draft = Draft(state)
+    if wanted == mark:
+        draft.so("tuneroot", f"{spec.name} has these SSH keys")
+        return draft.plan()
+    says = f"Let {_counted(len(spec.keys), 'SSH key')} in as root, and no other"
+    _tune(spec, draft, says, render.keys_tuning(spec, wanted), wanted)
+    return draft.plan()
+
+
+def plan_password(spec: MachineSpec, state: State) -> Plan:
+    """Steps after which root has the one-time password called `spec.password`. Raises Refused."""
+    mark = _mark_to_change(spec, state)
+    wanted = replace(mark, password=spec.password)
+    draft = Draft(state)
+    if wanted == mark:
+        draft.so("tuneroot", f"{spec.name} has this root password")
+        return draft.plan()
+    _tune(spec, draft, "Set the one-time root password", render.password_tuning(spec, wanted), wanted)
+    return draft.plan()
+
+
+def plan_delete(spec: MachineSpec, state: State) -> Plan:
+    """Steps after which nothing of the machine is left on the host; strangers of its name stay."""
+    draft = Draft(state)
+    domain = state.domains.get(spec.name)
+    if domain and domain.uuid != spec.uuid:
+        draft.so("createvmconf", f"The domain {spec.name} on the host is another one and stays")
+    elif domain:
+        _stop(spec, draft)
+        _undefine(spec, draft)
+    _leave_network(spec, draft)
+    volume = state.volumes.get(spec.volume)
+    if volume and volume.machine != spec.uuid:
+        draft.so("lvmcreate", f"{volume.path} was not made for this machine and stays")
+    elif volume:
+        _lvmremove(spec, draft, volume)
+    return draft.plan()
+
+
+# What a plan refuses
+
+
+def _refuse_strangers(spec: MachineSpec, state: State) -> None:
+    volume, domain = state.volumes.get(spec.volume), state.domains.get(spec.name)
+    if volume and volume.machine != spec.uuid:
+        whose = "belongs to another machine" if volume.machine else "was not made by Fridu"
+        raise Refused(
+            f"There is a volume {spec.volume} ({volume.path}) on {spec.place.host} that {whose}.",
+            note="Nothing was changed. Choose another name, or move that volume away.",
+        )
+    if domain and domain.uuid != spec.uuid:
+        raise Refused(
+            f"libvirt on {spec.place.host} knows another machine called {spec.name} already.",
+            note=f"Nothing was changed. Choose another name, or remove that one: virsh undefine {spec.name}.",
+        )
+
+
+def _refuse_too_large(spec: MachineSpec, state: State) -> None:
+    golden = state.goldens.get(spec.image.digest)
+    needs = max(spec.image.min_root_mib, -(-golden.size_bytes // MIB) if golden else 0)
+    if spec.root_mib < needs:
+        raise Refused(
+            f"{spec.image.name} needs a root of {needs} MB; {spec.name} has {spec.root_mib} MB.",
+            note=f"Nothing was changed. Delete the machine and create it with {needs} MB or more.",
+        )
+    if spec.volume not in state.volumes and spec.root_bytes > state.free_bytes:
+        raise Refused(
+            f"{spec.name}'s root of {spec.root_mib} MB does not fit: "
+            f"{state.free_bytes // MIB} MB are free for volumes on {spec.place.host}.",
+            note="Nothing was changed. Choose a smaller root, or free some room there.",
+        )
+    if golden is None and spec.image.archive not in state.archives:
+        raise Refused(
+            f"The archive {spec.image.archive} of {spec.image.name} is missing on {spec.place.host}.",
+            note="Nothing was changed. Put it into the images folder, or choose another image.",
+        )
+    _refuse_without_memory(spec, state)
+
+
+def _refuse_without_memory(spec: MachineSpec, state: State) -> None:
+    domain = state.domains.get(spec.name)
+    if not (domain and domain.running) and spec.memory_mib > state.free_memory_mib:
+        raise Refused(
+            f"{spec.name} wants {spec.memory_mib} MB of memory; {state.free_memory_mib} MB are free "
+            f"on {spec.place.host}.",
+            note="Nothing was changed. Stop another machine, or give this one less memory.",
+        )
+
+
+def _refuse_without_bridge(spec: MachineSpec, state: State) -> None:
+    if spec.zone.bridge not in state.links:
+        raise Refused(
+            f"The bridge {spec.zone.bridge} of zone {spec.zone.name} is not on {spec.place.host}.",
+            note=f"Nothing was changed. Apply zone {spec.zone.name} first, then go on.",
+        )
+
+
+def _refuse_unfinished(spec: MachineSpec, state: State) -> None:
+    volume = state.volumes.get(spec.volume)
+    if volume is None:
+        raise Refused(
+            f"The volume {spec.volume} is missing on {spec.place.host}.",
+            note="Nothing was changed. Delete the machine and create it anew, or bring the volume back.",
+        )
+    if volume.root != spec.root_mark or not volume.tuned:
+        raise Refused(
+            f"{spec.name}'s root filesystem was never finished.",
+            note="Nothing was changed. Go on with the job that creates it.",
+        )
+
+
+def _mark_to_change(spec: MachineSpec, state: State) -> Tuned:
+    _refuse_strangers(spec, state)
+    _refuse_unfinished(spec, state)
+    if not spec.place.lxc:
+        raise Refused(
+            f"The host never mounts a filesystem that {spec.name}'s owner had root on.",
+            note="Nothing was changed. Log in on its console instead.",
+        )
+    mark = Tuned.read(state.volumes[spec.volume].tuned)
+    if mark is None:
+        raise Refused(f"The mark of {spec.volume} can't be read.", note="Nothing was changed. Tell the operators.")
+    return mark
+
+
+# The stages
+
+
+def _image(spec: MachineSpec, draft: Draft) -> None:
+    image = spec.image
+    if image.digest in draft.state.goldens:
+        return
+    made = Golden(digest=image.digest, path="", size_bytes=0)
+    args = (("archive", image.archive), ("digest", image.digest))
+    draft.do(
+        Step(
+            stage="image",
+            title=f"Check {image.archive} and make the golden filesystem of {image.name} from it, once for all",
+            action=Hand(verb="golden-make", args=args),
+            effect=(Put(room="goldens", key=image.digest, value=made),),
+            about_s=2.0,
+        )
+    )
+
+
+def _lvmcreate(spec: MachineSpec, draft: Draft) -> None:
+    if spec.volume in draft.state.volumes:
+        draft.so("lvmcreate", f"The volume {spec.volume} is there")
+        return
+    made = Volume(name=spec.volume, path=spec.volume_path, size_bytes=spec.root_bytes, machine=spec.uuid)
+    args = (("name", spec.volume), ("size_mib", str(spec.root_mib)), ("machine", spec.uuid))
+    draft.do(
+        Step(
+            stage="lvmcreate",
+            title=f"Make the volume {spec.volume}, {spec.root_mib} MB",
+            action=Hand(verb="volume-create", args=args),
+            effect=(Put(room="volumes", key=spec.volume, value=made),),
+            relies_on=(("volumes", spec.volume),),
+        )
+    )
+
+
+def _installroot(spec: MachineSpec, draft: Draft) -> None:
+    volume = draft.state.volumes[spec.volume]
+    draft.so("fscreate", f"The golden filesystem of {spec.image.name} is ext4 and brings it along")
+    if volume.root == spec.root_mark:
+        draft.so("installroot", f"{spec.image.name} is installed on {spec.volume}")
+        return
+    args = (
+        ("image", spec.image.digest),
+        ("volume", spec.volume),
+        ("machine", spec.uuid),
+        ("fs_uuid", spec.fs_uuid),
+        ("generation", str(spec.root_generation)),
+    )
+    installed = replace(volume, root=spec.root_mark, tuned="", content="ext4")
+    draft.do(
+        Step(
+            stage="installroot",
+            title=f"Copy {spec.image.name} onto {spec.volume}, grow it to {spec.root_mib} MB",
+            action=Hand(verb="root-install", args=args),
+            effect=(Put(room="volumes", key=spec.volume, value=installed),),
+            relies_on=(("volumes", spec.volume),),
+            about_s=0.3,
+        )
+    )
+
+
+def _tuneroot(spec: MachineSpec, draft: Draft) -> None:
+    wanted = render.tuned(spec)
+    if draft.state.volumes[spec.volume].tuned:
+        draft.so("tuneroot", f"{spec.volume} is tuned")
+        return
+    who = _counted(len(spec.keys), "SSH key") if spec.keys else "no SSH key"
+    says = f"Tune it: name {spec.name}, address by DHCP, {who}, new host keys"
+    _tune(spec, draft, says, render.tuning(spec), wanted)
+
+
+def _tune(spec: MachineSpec, draft: Draft, title: str, wishes: str, mark: Tuned) -> None:
+    python = ("env", f"--chdir={spec.place.project}", spec.place.python, "-sE", "-m", "dom0.tune", spec.volume_path)
+    volume = replace(draft.state.volumes[spec.volume], tuned=str(mark))
+    draft.do(
+        Step(
+            stage="tuneroot",
+            title=title,
+            action=Command(argv=python, stdin=wishes),
+            effect=(Put(room="volumes", key=spec.volume, value=volume),),
+            relies_on=(("volumes", spec.volume),),
+        )
+    )
+
+
+def _dhcp(spec: MachineSpec) -> tuple[WriteFile, WriteFile]:
+    """One file a machine in the zone's two folders; its dnsmasq takes new ones by itself."""
+    return (
+        WriteFile(path=f"{spec.dnsmasq.ethers}/{spec.name}", content=render.ethers(spec)),
+        WriteFile(path=f"{spec.dnsmasq.hosts}/{spec.name}", content=render.hosts(spec)),
+    )
+
+
+def _updateether(spec: MachineSpec, draft: Draft) -> None:
+    missing = [m for m in spec.members if m.key not in draft.state.members]
+    if missing:
+        says = f"Tell the firewall: {spec.vif} has {spec.mac} and {spec.address}"
+        effect = tuple(Put(room="members", key=m.key, value="present") for m in missing)
+        draft.do(Step(stage="updateether", title=says, action=_elements("add", missing), effect=effect))
+    _, boot = members.boot_files(spec.members)
+    keep = WriteFile(path=spec.members_file, content=boot)
+    wrong = [file for file in (keep, *_dhcp(spec)) if draft.state.files.get(file.path) != file.content]
+    for file in wrong:
+        says = "Keep that for the next boot" if file is keep else _dhcp_title(spec, file)
+        put = Put(room="files", key=file.path, value=file.content)
+        draft.do(Step(stage="updateether", title=says, action=file, effect=(put,)))
+    if not missing and not wrong:
+        draft.so("updateether", f"{spec.zone.name} knows {spec.name} at {spec.address}")
+
+
+def _dhcp_title(spec: MachineSpec, file: WriteFile) -> str:
+    ethers = file.path.startswith(f"{spec.dnsmasq.ethers}/")
+    return f"Give {spec.mac} the address {spec.address}" if ethers else f"Call {spec.address} {spec.name}"
+
+
+def _elements(verb: str, elements: list[Member]) -> Command:
+    """One nft command for all of them: it adds or deletes all or none."""
+    inner = ", ".join(member.element for member in elements)
+    return Command(argv=("nft", verb, "element", "bridge", members.TABLE, members.VIFS, f"{{ {inner} }}"))
+
+
+def _createvmconf(spec: MachineSpec, draft: Draft) -> None:
+    domain = draft.state.domains.get(spec.name)
+    digest = render.definition_digest(spec)
+    if domain and domain.definition == digest:
+        draft.so("createvmconf", f"libvirt knows {spec.name}")
+        _autostart(spec, draft, on=spec.autostart)
+        return
+    base = domain or Domain(name=spec.name, uuid=spec.uuid)
+    defined = replace(base, definition=digest, autostart=spec.autostart)
+    args = (("autostart", "yes" if spec.autostart else "no"),)
+    draft.do(
+        Step(
+            stage="createvmconf",
+            title=f"Define {spec.name}: {spec.memory_mib} MB of memory, {_counted(spec.vcpus, 'virtual CPU')}",
+            action=Hand(verb="domain-define", args=args, stdin=render.domain_xml(spec)),
+            effect=(Put(room="domains", key=spec.name, value=defined),),
+            relies_on=(("domains", spec.name),),
+        )
+    )
+
+
+def _autostart(spec: MachineSpec, draft: Draft, *, on: bool) -> None:
+    domain = draft.state.domains.get(spec.name)
+    if domain is None or domain.autostart == on:
+        return
+    draft.do(
+        Step(
+            stage="createvmconf",
+            title=f"{'Start' if on else 'Do not start'} {spec.name} with the host",
+            action=Hand(verb="domain-autostart", args=(("uuid", spec.uuid), ("autostart", "yes" if on else "no"))),
+            effect=(Put(room="domains", key=spec.name, value=replace(domain, autostart=on)),),
+        )
+    )
+
+
+def _start(spec: MachineSpec, draft: Draft, *, restart: str = "") -> None:
+    domain = draft.state.domains[spec.name]
+    if domain.running:
+        draft.so("start", f"{spec.name} runs")
+        return
+    effect = [Put(room="domains", key=spec.name, value=replace(domain, running=True))]
+    args = [("name", spec.name), ("uuid", spec.uuid)]
+    if restart:
+        effect.append(Put(room="files", key=spec.restart_file, value=restart))
+        args.append(("restart", restart))
+    action = Hand(verb="domain-start", args=tuple(args))
+    draft.do(Step(stage="start", title=f"Start {spec.name}", action=action, effect=tuple(effect), about_s=0.3))
+
+
+def _stop(spec: MachineSpec, draft: Draft) -> None:
+    domain = draft.state.domains.get(spec.name)
+    if domain is None or not domain.running:
+        draft.so("stop", f"{spec.name} is off")
+        return
+    how = render.POWER_OFF.get(spec.image.family, "shutdown") if spec.place.lxc else "shutdown"
+    args = (("name", spec.name), ("uuid", spec.uuid), ("how", how), ("grace_s", str(GRACE_S)))
+    draft.do(
+        Step(
+            stage="stop",
+            title=f"Power {spec.name} off; by force after {GRACE_S} s",
+            action=Hand(verb="domain-stop", args=args),
+            effect=(Put(room="domains", key=spec.name, value=replace(domain, running=False, paused=False)),),
+            about_s=3.0,
+        )
+    )
+
+
+def _undefine(spec: MachineSpec, draft: Draft) -> None:
+    draft.do(
+        Step(
+            stage="createvmconf",
+            title=f"Have libvirt forget {spec.name}",
+            action=Hand(verb="domain-undefine", args=(("name", spec.name), ("uuid", spec.uuid))),
+            effect=(Drop(room="domains", key=spec.name),),
+            relies_on=(("domains", spec.name),),
+        )
+    )
+
+
+def _leave_network(spec: MachineSpec, draft: Draft) -> None:
+    known = [m for m in spec.members if m.key in draft.state.members]
+    if known:
+        says = f"Have the firewall forget {spec.vif}"
+        effect = tuple(Drop(room="members", key=m.key) for m in known)
+        draft.do(Step(stage="updateether", title=says, action=_elements("delete", known), effect=effect))
+    dhcp = [file.path for file in _dhcp(spec)]
+    there = [path for path in (spec.members_file, *dhcp, spec.restart_file) if path in draft.state.files]
+    for path in there:
+        gone = (Drop(room="files", key=path),)
+        draft.do(Step(stage="updateether", title=f"Remove {path}", action=RemoveFile(path=path), effect=gone))
+    if any(path in dhcp for path in there):
+        says = f"Have DHCP and DNS of {spec.zone.name} forget {spec.name}"
+        action = Hand(verb="leases-reload", args=(("zone", spec.zone.name),))
+        draft.do(Step(stage="updateether", title=says, action=action))
+
+
+def _lvmremove(spec: MachineSpec, draft: Draft, volume: Volume) -> None:
+    draft.do(
+        Step(
+            stage="lvmcreate",
+            title=f"Zero the volume {spec.volume} and remove it",
+            action=Hand(verb="volume-remove", args=(("name", spec.volume), ("machine", spec.uuid))),
+            effect=(Drop(room="volumes", key=spec.volume),),
+            relies_on=(("volumes", spec.volume),),
+            destroys=f"All that is on {spec.volume} ({volume.size_bytes // MIB} MB) is lost for good.",
+        )
+    )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,196 @@
+"""What is written for a machine: its definition for libvirt, and the files of its root filesystem. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from dom0.steps import secret
+from machines.specs import LOCKED, ROOT_HASH, UID_BLOCK, MachineSpec, Tuned, short_digest
+
+NAMESPACE = "https://fridu.org/xmlns/machine/1"
+POWER_OFF = {"tiny": "usr2", "debian": "rt6"}  # the signal to a family's init; others are asked by ACPI
+KEYS_PATH = "/root/.ssh/authorized_keys"
+IFUP = "/usr/sbin/ifup"
+RESOLVED = "/usr/lib/systemd/systemd-resolved"
+
+_LXC = """\
+<domain type="lxc">
+  <name>{name}</name>
+  <uuid>{uuid}</uuid>
+  <metadata>
+    <fridu:machine xmlns:fridu="{namespace}">
+      <fridu:root volume={volume} mount={mount} uid_base="{uid_base}"/>{definition}
+    </fridu:machine>
+  </metadata>
+  <memory unit="MiB">{memory_mib}</memory>
+  <vcpu>{vcpus}</vcpu>
+  <os>
+    <type arch="x86_64">exe</type>
+    <init>/sbin/init</init>
+  </os>
+  <idmap>
+    <uid start="0" target="{uid_base}" count="{block}"/>
+    <gid start="0" target="{uid_base}" count="{block}"/>
+  </idmap>
+  <on_poweroff>destroy</on_poweroff>
+  <on_reboot>restart</on_reboot>
+  <on_crash>destroy</on_crash>
+  <devices>
+    <filesystem type="mount" accessmode="passthrough">
+      <source dir={mount}/>
+      <target dir="/"/>
+    </filesystem>
+    <interface type="bridge">
+      <mac address={mac}/>
+      <source bridge={bridge}/>
+      <target dev={vif}/>
+      <guest dev="eth0"/>
+    </interface>
+    <console type="pty"/>
+  </devices>
+</domain>
+"""
+
+
+def domain_xml(spec: MachineSpec) -> str:
+    """The definition libvirt gets, with its own digest in the metadata."""
+    digest = definition_digest(spec)
+    return _domain(spec, f'\n      <fridu:definition digest="{digest}"/>')
+
+
+def definition_digest(spec: MachineSpec) -> str:
+    """What tells one definition from another: it changes whenever the machine must be defined anew."""
+    return short_digest(_domain(spec, ""))
+
+
+def _domain(spec: MachineSpec, definition: str) -> str:
+    return _LXC.format(
+        name=escape(spec.name),
+        uuid=spec.uuid,
+        namespace=NAMESPACE,
+        volume=quoteattr(spec.volume_path),
+        mount=quoteattr(spec.mount),
+        uid_base=spec.uid_base,
+        block=UID_BLOCK,
+        definition=definition,
+        memory_mib=spec.memory_mib,
+        vcpus=spec.vcpus,
+        mac=quoteattr(spec.mac),
+        bridge=quoteattr(spec.zone.bridge),
+        vif=quoteattr(spec.vif),
+    )
+
+
+def ethers(spec: MachineSpec) -> str:
+    """Its line for the zone's DHCP."""
+    return f"{spec.mac},{spec.address},{spec.name}\n"
+
+
+def hosts(spec: MachineSpec) -> str:
+    """Its line for the zone's DNS."""
+    full = f" {spec.name}.{spec.zone.domain}" if spec.zone.domain else ""
+    return f"{spec.address}{full} {spec.name}\n"
+
+
+def tuned(spec: MachineSpec) -> Tuned:
+    """The mark of a root filesystem that is tuned as wished."""
+    return Tuned(base=short_digest(_text(_base(spec))), keys=keys_digest(spec), password=spec.password)
+
+
+def keys_digest(spec: MachineSpec) -> str:
+    return short_digest(keys_text(spec))
+
+
+def tuning(spec: MachineSpec) -> str:
+    """All of a fresh root's tuning, as dom0.tune reads it."""
+    wishes = _base(spec)
+    wishes["files"].append(_keys(spec))
+    wishes["passwords"] = {"root": "*" if spec.password == LOCKED else secret(ROOT_HASH)}
+    return _marked(spec, tuned(spec), wishes)
+
+
+def keys_tuning(spec: MachineSpec, mark: Tuned) -> str:
+    """The SSH keys alone."""
+    return _marked(spec, mark, {"files": [_keys(spec)]})
+
+
+def password_tuning(spec: MachineSpec, mark: Tuned) -> str:
+    """The root password alone."""
+    return _marked(spec, mark, {"passwords": {"root": secret(ROOT_HASH)}})
+
+
+def keys_text(spec: MachineSpec) -> str:
+    return "".join(f"{' '.join(line.split())}\n" for line in spec.keys)
+
+
+def _marked(spec: MachineSpec, mark: Tuned, wishes: dict[str, Any]) -> str:
+    return _text({"machine": spec.uuid, "mark": str(mark), **wishes})
+
+
+def _text(wishes: dict[str, Any]) -> str:
+    return json.dumps(wishes, indent=1, ensure_ascii=False)
+
+
+def _keys(spec: MachineSpec) -> dict[str, Any]:
+    return {"path": KEYS_PATH, "content": keys_text(spec), "mode": "0600", "folder_mode": "0700"}
+
+
+def _base(spec: MachineSpec) -> dict[str, Any]:
+    """Name, addresses by DHCP, nothing left of whoever built the image: by family."""
+    wishes: dict[str, Any] = {
+        "files": [
+            {"path": "/etc/hostname", "content": f"{spec.name}\n"},
+            {"path": "/etc/hosts", "content": _etc_hosts(spec)},
+            {"path": "/etc/fstab", "content": "# The root filesystem is mounted by the host.\n"},
+        ],
+        "remove": ["/etc/udev/rules.d/70-persistent-net.rules"],
+    }
+    family = _tiny() if spec.image.family == "tiny" else _debian(spec)
+    for part, more in family.items():
+        wishes[part] = [*wishes.get(part, ()), *more]
+    return wishes
+
+
+def _etc_hosts(spec: MachineSpec) -> str:
+    names = f"{spec.name}.{spec.zone.domain} {spec.name}" if spec.zone.domain else spec.name
+    return f"127.0.0.1 localhost\n127.0.1.1 {names}\n::1 localhost ip6-localhost ip6-loopback\n"
+
+
+def _tiny() -> dict[str, list[Any]]:
+    """Its inittab asks for a lease and makes the host key that is missing."""
+    return {"remove": ["/etc/dropbear/*_host_key"]}
+
+
+def _debian(spec: MachineSpec) -> dict[str, list[Any]]:
+    """ifupdown where the image has it, otherwise systemd-networkd; new host keys at the first start of ssh."""
+    search = f"search {spec.zone.domain}\n" if spec.zone.domain else ""
+    new_keys = "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n"
+    interfaces = "auto lo eth0\niface lo inet loopback\niface eth0 inet dhcp\n"
+    wants = "/etc/systemd/system/multi-user.target.wants"
+    return {
+        "files": [
+            {"path": "/etc/machine-id", "content": "", "mode": "0444"},
+            {"path": "/etc/network/interfaces", "content": interfaces},
+            {
+                "path": "/etc/systemd/network/10-eth0.network",
+                "content": "[Match]\nName=eth0\n\n[Network]\nDHCP=ipv4\n",
+                "unless": IFUP,
+            },
+            {
+                "path": "/etc/resolv.conf",
+                "content": f"nameserver {spec.zone.gateway}\n{search}",
+                "unless": RESOLVED,
+            },
+            {"path": "/etc/systemd/system/ssh.service.d/fridu.conf", "content": new_keys},
+        ],
+        "links": [
+            {
+                "path": f"{wants}/systemd-networkd.service",
+                "target": "/lib/systemd/system/systemd-networkd.service",
+                "unless": IFUP,
+            }
+        ],
+        "remove": ["/etc/ssh/ssh_host_*", "/var/lib/dbus/machine-id"],
+    }

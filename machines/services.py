@@ -1,0 +1,280 @@
+"""What one can do with machines and images. Every change of the host is a job; every deed stands in the log."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+
+from accounts.access import may
+from accounts.models import Owner, SSHKey, User
+from audit import log
+from audit.log import Actor, Thing
+from dom0.errors import Refused
+from hosts.models import Host, Job
+from hosts.services import job_create
+from machines import checks, passwords
+from machines.addresses import VIF_PREFIX, free_addresses, mac_of, vif_of
+from machines.models import Image, Machine, SiteDefaults, verbs_on
+from machines.specs import LOCKED, ROOT_HASH, UID_BLOCK
+from zones.models import Zone
+from zones.services import dependents_of
+
+__all__ = [
+    "defaults_change",
+    "free_addresses",
+    "image_add",
+    "machine_create",
+    "machine_delete",
+    "machine_key",
+    "machine_password",
+    "machine_reboot",
+    "machine_start",
+    "machine_stop",
+]
+
+FIRST_UID = 62 * UID_BLOCK  # 4,063,232: above what /etc/subuid gives to people
+LAST_UID = 2**32 - 2 * UID_BLOCK
+
+
+def machine_create(
+    actor: Actor,
+    *,
+    host: Host,
+    zone: Zone,
+    owner: Owner,
+    name: str,
+    address: str,
+    image: Image | None = None,
+    memory_mib: int | None = None,
+    root_mib: int | None = None,
+    vcpus: int | None = None,
+    ssh_keys: Sequence[SSHKey] = (),
+    root_hash: str = "",
+    reason: str = "",
+    approved: bool = False,
+) -> Job:
+    """Save a new machine and ask for the job that makes it; what is None comes from the site's defaults.
+
+    `root_hash` is the crypt(3) hash of a one-time password (`passwords.one_time`); without one root is locked.
+    Raises ValidationError by field, Refused, PermissionDenied.
+    """
+    _check_may(actor, "machine.create")
+    with transaction.atomic():
+        host = Host.objects.select_for_update().get(pk=host.pk)  # one at a time: uids and names are drawn here
+        defaults = SiteDefaults.objects.select_related("image").filter(host=host).first() or SiteDefaults(host=host)
+        machine = Machine(
+            host=host,
+            zone=zone,
+            owner=owner,
+            name=name,
+            address=address,
+            image=checks.image_or_default(image, defaults),
+            memory_mib=defaults.memory_mib if memory_mib is None else memory_mib,
+            root_mib=defaults.root_mib if root_mib is None else root_mib,
+            vcpus=defaults.vcpus if vcpus is None else vcpus,
+            uid_base=_free_uid_base(host),
+        )
+        checks.check_new(machine)
+        machine.mac = mac_of(machine.address)
+        machine.vif = vif_of(machine.address, host.facts.get("vif_prefix", VIF_PREFIX))
+        machine.full_clean()
+        machine.save()
+        machine.ssh_keys.set(ssh_keys)
+        return job_create(
+            actor,
+            "machine.create",
+            host=host,
+            title=f"Create {machine.name} in {zone.name}",
+            target=thing_of(machine),
+            reason=reason,
+            args={**facts_of(machine), "password": _password_name() if root_hash else LOCKED},
+            secrets={ROOT_HASH: root_hash} if root_hash else {},
+            approved=approved,
+        )
+
+
+def machine_start(actor: Actor, machine: Machine, *, reason: str = "") -> Job:
+    """Wish the machine running. Raises Refused, PermissionDenied."""
+    return _power(actor, "machine.start", machine, "Start", Machine.Wanted.RUNNING, reason)
+
+
+def machine_stop(actor: Actor, machine: Machine, *, reason: str = "") -> Job:
+    """Wish the machine off. Raises Refused, PermissionDenied."""
+    return _power(actor, "machine.stop", machine, "Stop", Machine.Wanted.STOPPED, reason)
+
+
+def machine_reboot(actor: Actor, machine: Machine, *, reason: str = "") -> Job:
+    """Have the machine powered off and started again. Raises Refused, PermissionDenied."""
+    return _power(actor, "machine.reboot", machine, "Restart", Machine.Wanted.RUNNING, reason)
+
+
+def machine_key(actor: Actor, machine: Machine, keys: Sequence[SSHKey], *, reason: str = "") -> Job:
+    """Let exactly `keys` in as root. Raises Refused, PermissionDenied."""
+    _check_may(actor, "machine.key", machine)
+    with transaction.atomic():
+        machine = _present(machine)
+        machine.ssh_keys.set(keys)
+        args = {"keys": [key.fingerprint for key in keys]}
+        title = f"Set the SSH keys of {machine.name}"
+        return _ask(actor, "machine.key", machine, title, reason=reason, args=args)
+
+
+def machine_password(actor: Actor, machine: Machine, *, reason: str = "") -> tuple[str, Job]:
+    """A one-time root password, for the eyes of whoever asks, and the job that sets it. Raises Refused,
+    PermissionDenied."""
+    _check_may(actor, "machine.password", machine)
+    password, root_hash = passwords.one_time()
+    with transaction.atomic():
+        machine = _present(machine)
+        title = f"Set a one-time root password on {machine.name}"
+        args, hidden = {"password": _password_name()}, {ROOT_HASH: root_hash}
+        return password, _ask(actor, "machine.password", machine, title, reason=reason, args=args, hidden=hidden)
+
+
+def machine_delete(actor: Actor, machine: Machine, *, reason: str = "", approved: bool = False) -> Job:
+    """Ask for the job that removes the machine, its volume and at last its row. Raises Refused, PermissionDenied."""
+    _check_may(actor, "machine.delete", machine)
+    with transaction.atomic():
+        machine = Machine.objects.select_for_update().get(pk=machine.pk)
+        refuse_needed(machine)
+        Machine.objects.filter(pk=machine.pk).update(deleting=True)
+        args = facts_of(machine)
+        title = f"Delete {machine.name}"
+        return _ask(actor, "machine.delete", machine, title, reason=reason, args=args, approved=approved)
+
+
+def image_add(
+    actor: Actor, *, host: Host, name: str, archive: str, digest: str, family: str, min_root_mib: int
+) -> Image:
+    """Make an archive in the host's images folder known. Raises ValidationError by field, PermissionDenied."""
+    _check_may(actor, "image.add")
+    with transaction.atomic():
+        image = Image(host=host, name=name, archive=archive, digest=digest, family=family, min_root_mib=min_root_mib)
+        checks.check_image(image)
+        image.save()
+        thing = Thing(kind="image", id=str(image.pk), text=image.name)
+        log.record(actor, "image.add", thing, data={"archive": archive, "digest": digest, "family": family})
+    return image
+
+
+def defaults_change(
+    actor: Actor, host: Host, *, image: Image | None, memory_mib: int, root_mib: int, vcpus: int
+) -> SiteDefaults:
+    """What a new machine on `host` gets where nobody says otherwise. Raises ValidationError, PermissionDenied."""
+    _check_may(actor, "defaults.change")
+    with transaction.atomic():
+        defaults = SiteDefaults.objects.filter(host=host).first() or SiteDefaults(host=host)
+        was = _defaults(defaults)
+        defaults.image, defaults.memory_mib, defaults.root_mib, defaults.vcpus = image, memory_mib, root_mib, vcpus
+        checks.check_defaults(defaults)
+        defaults.save()
+        thing = Thing(kind="host", id=str(host.pk), text=host.name)
+        log.record(actor, "defaults.change", thing, data={"was": was, "is": _defaults(defaults)})
+    return defaults
+
+
+def refuse_needed(machine: Machine) -> None:
+    """Raises Refused while something still points to the machine."""
+    needs = dependents_of(machine)
+    if needs:
+        names = ", ".join(f"{need.kind} {need.name}" for need in needs[:5])
+        raise Refused(
+            f"{machine.name} is still needed by {names}.", note="Unpublish or move that first, then delete the machine."
+        )
+
+
+def thing_of(machine: Machine) -> Thing:
+    """The machine as the log names it."""
+    return Thing(kind="machine", id=str(machine.pk), text=machine.name)
+
+
+def facts_of(machine: Machine) -> dict[str, Any]:
+    """The machine in words that outlive its row."""
+    return {
+        "name": machine.name,
+        "zone": machine.zone.name,
+        "owner": machine.owner.name,
+        "address": machine.address,
+        "uuid": str(machine.uuid),
+        "image": machine.image.name,
+        "memory_mib": machine.memory_mib,
+        "root_mib": machine.root_mib,
+        "vcpus": machine.vcpus,
+    }
+
+
+def _power(actor: Actor, kind: str, machine: Machine, verb: str, wanted: str, reason: str) -> Job:
+    _check_may(actor, kind, machine)
+    with transaction.atomic():
+        machine = _present(machine)
+        Machine.objects.filter(pk=machine.pk).update(wanted=wanted)
+        return _ask(actor, kind, machine, f"{verb} {machine.name}", reason=reason)
+
+
+def _ask(
+    actor: Actor,
+    kind: str,
+    machine: Machine,
+    title: str,
+    *,
+    reason: str,
+    args: dict[str, Any] | None = None,
+    hidden: dict[str, str] | None = None,
+    approved: bool = False,
+) -> Job:
+    return job_create(
+        actor,
+        kind,
+        host=machine.host,
+        title=title,
+        target=thing_of(machine),
+        reason=reason,
+        args=args,
+        secrets=hidden,
+        approved=approved,
+    )
+
+
+def _present(machine: Machine) -> Machine:
+    """The machine's row, locked. Raises Refused for one that was never finished or is being deleted."""
+    row = Machine.objects.select_for_update(of=("self",)).select_related("host").get(pk=machine.pk)
+    if row.deleting:
+        raise Refused(f"{row.name} is being deleted.", note="Wait for the end of that job, or cancel it.")
+    if row.built_at is None:
+        raise Refused(f"{row.name} is not finished.", note="Go on with the job that creates it, or delete the machine.")
+    return row
+
+
+def _check_may(actor: Actor, action: str, machine: Machine | None = None) -> None:
+    """The same table the views ask, for doors that ask nobody. Raises PermissionDenied."""
+    user = User.objects.filter(pk=actor.id).first()
+    if user is None or not may(user, action, verbs=verbs_on(user, machine) if machine else frozenset()):
+        raise PermissionDenied(f"{actor.name} may not do {action}{f' on {machine.name}' if machine else ''}.")
+
+
+def _free_uid_base(host: Host) -> int:
+    """The block after the highest one in use; once all are used up, the lowest gap."""
+    taken = sorted(Machine.objects.filter(host=host).values_list("uid_base", flat=True))
+    base = max(FIRST_UID, *(t + 2 * UID_BLOCK - 1 for t in taken)) // UID_BLOCK * UID_BLOCK if taken else FIRST_UID
+    if base <= LAST_UID:
+        return base
+    used = {t // UID_BLOCK for t in taken} | {(t + UID_BLOCK - 1) // UID_BLOCK for t in taken}
+    return next(n for n in range(FIRST_UID // UID_BLOCK, LAST_UID // UID_BLOCK) if n not in used) * UID_BLOCK
+
+
+def _password_name() -> str:
+    """What tells one one-time password from another; says nothing of it."""
+    return secrets.token_hex(6)
+
+
+def _defaults(defaults: SiteDefaults) -> dict[str, Any]:
+    return {
+        "image": defaults.image.name if defaults.image else None,
+        "memory_mib": defaults.memory_mib,
+        "root_mib": defaults.root_mib,
+        "vcpus": defaults.vcpus,
+    }

@@ -1,0 +1,147 @@
+"""A machine as the planner reads it: every value decided, nothing left to draw. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+
+from dom0.dnsmasq import Files
+from dom0.members import Member, machine_member
+
+MIB = 1 << 20
+UID_BLOCK = 65_536  # host user ids a machine
+ROOT_HASH = "root-hash"  # name of the job's secret that holds a crypt(3) hash
+LOCKED = "locked"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSpec:
+    """A root filesystem's archive; `min_root_mib` is the smallest volume it fits on."""
+
+    name: str
+    archive: str
+    digest: str
+    family: str
+    min_root_mib: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceSpec:
+    """What of dom0 a machine's plan needs: hypervisor, folders, and how its own programs are called."""
+
+    host: str
+    libvirt: str
+    volumes: str
+    state: str
+    run: str
+    python: str  # the interpreter that runs dom0.tune
+    project: str  # the folder it finds dom0 in
+
+    @property
+    def lxc(self) -> bool:
+        return self.libvirt.startswith("lxc:")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZoneSpec:
+    """The zone a machine lives in."""
+
+    name: str
+    bridge: str
+    gateway: str
+    domain: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineSpec:
+    """One machine as wished. `uuid`, `mac`, `vif` and `uid_base` were drawn when the wish was saved.
+
+    `keys` are authorized_keys lines. `password` says which root password the root filesystem has: "locked", or the
+    name of a one-time one, whose hash is a secret of the job.
+    """
+
+    place: PlaceSpec
+    zone: ZoneSpec
+    image: ImageSpec
+    name: str
+    uuid: str
+    address: str
+    mac: str
+    vif: str
+    uid_base: int
+    vcpus: int
+    memory_mib: int
+    root_mib: int
+    root_generation: int = 1
+    keys: tuple[str, ...] = ()
+    password: str = LOCKED
+    autostart: bool = True  # with the host, as long as it is wished running
+
+    @property
+    def volume(self) -> str:
+        return f"{self.name}-root"
+
+    @property
+    def volume_path(self) -> str:
+        return f"{self.place.volumes}/{self.volume}.img"
+
+    @property
+    def root_bytes(self) -> int:
+        return self.root_mib * MIB
+
+    @property
+    def root_mark(self) -> str:
+        """The mark of a volume that holds this image's root in this generation."""
+        return f"{self.image.digest}:{self.root_generation}"
+
+    @property
+    def fs_uuid(self) -> str:
+        """The root filesystem's UUID: this machine's and this generation's alone, and always the same."""
+        return str(uuid.uuid5(uuid.UUID(self.uuid), f"root:{self.root_generation}"))
+
+    @property
+    def mount(self) -> str:
+        """Where libvirt's hook mounts the root while the machine runs."""
+        return f"{self.place.run}/machines/{self.uuid}"
+
+    @property
+    def restart_file(self) -> str:
+        """Holds the name of the last restart that was carried out."""
+        return f"{self.place.run}/restarts/{self.uuid}"
+
+    @property
+    def dnsmasq(self) -> Files:
+        return Files(state=self.place.state, run=self.place.run, zone=self.zone.name)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return machine_member(self.vif, self.mac, self.address)
+
+    @property
+    def members_file(self) -> str:
+        """What `nft -f` reads at boot to make the machine a member again."""
+        return f"{self.place.state}/members/machine-{self.name}.nft"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """The mark of what was written into a root filesystem: "BASE/KEYS/PASSWORD"."""
+
+    base: str
+    keys: str
+    password: str
+
+    def __str__(self) -> str:
+        return f"{self.base}/{self.keys}/{self.password}"
+
+    @classmethod
+    def read(cls, mark: str) -> Tuned | None:
+        """The mark taken apart, None for one that says nothing."""
+        parts = mark.split("/")
+        return cls(base=parts[0], keys=parts[1], password=parts[2]) if len(parts) == 3 else None
+
+
+def short_digest(text: str) -> str:
+    """Twelve hexadecimal digits that tell one text from another."""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
