@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from netaddr import AddrFormatError, IPAddress, IPNetwork
 
+from accounts.access import may
 from hosts.models import Host
+
+if TYPE_CHECKING:
+    from accounts.models import User
 
 zone_grammar = RegexValidator(
     r"\A[A-Za-z][A-Za-z0-9-]{0,14}\Z",
@@ -37,6 +43,12 @@ class ExternalAddress(models.Model):
         return f"{self.address} on {self.nic}"
 
 
+class ZoneQuerySet(models.QuerySet["Zone"]):
+    def visible_to(self, user: User, action: str = "zone.view") -> ZoneQuerySet:
+        """The zones on which `user` may do `action`, by the policy table alone."""
+        return self if may(user, action) else self.none()
+
+
 class Zone(models.Model):
     """One bridge, one subnet, one way out (or none)."""
 
@@ -49,6 +61,8 @@ class Zone(models.Model):
     external = models.ForeignKey(ExternalAddress, on_delete=models.PROTECT, null=True, blank=True, related_name="zones")
     domain = models.CharField(max_length=63, validators=[domain_grammar], blank=True)
     applied_at = models.DateTimeField(null=True, blank=True, help_text="last seen as wished on the host")
+
+    objects = ZoneQuerySet.as_manager()
 
     class Meta:
         ordering = ["number"]

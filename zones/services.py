@@ -209,6 +209,14 @@ def dependents_of(row: models.Model) -> list[Dependent]:
     return found
 
 
+def free_gateway(host: Host) -> str:
+    """The gateway to offer for the next zone, first of a free /24 in 10.10.0.0/16; "" for none left."""
+    vpn = host.facts.get("vpn", {}).get("network")
+    taken = IPSet([zone.network for zone in Zone.objects.filter(host=host)] + ([IPNetwork(vpn)] if vpn else []))
+    free = (n for n in range(1, 255) if IPSet([f"10.10.{n}.0/24"]).isdisjoint(taken))
+    return next((f"10.10.{n}.1" for n in free), "")
+
+
 def _wish(zone: Zone) -> dict[str, Any]:
     return {
         "name": zone.name,

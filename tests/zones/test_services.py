@@ -1,0 +1,204 @@
+"""Zones as wishes: what is refused beside which field, what a job is asked for, what its end books."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.exceptions import ValidationError
+
+from audit.log import Actor
+from audit.models import Entry
+from dom0.dnsmasq import Files
+from dom0.errors import Refused
+from dom0.host import HostConfig
+from dom0.state import State
+from hosts.kinds import kind_of
+from hosts.models import Job
+from zones import services
+from zones.models import ExternalAddress, Zone
+from zones.services import address_sync, zone_apply, zone_change, zone_create, zone_delete
+
+pytestmark = pytest.mark.django_db
+CONFIG = HostConfig(name="ns3100421", libvirt="lxc:///system", volumes="/v", vpn_network="10.10.95.0/24")
+
+
+@pytest.fixture
+def actor(fulup):
+    return Actor(id=fulup.pk, name="fulup")
+
+
+def create(actor, host, **wish):
+    return zone_create(actor, host=host, **{"name": "zBrendan", "gateway": "10.10.3.1", **wish})
+
+
+def test_a_zone_is_wished_for_and_its_job_asked(actor, host, zones):
+    job = create(actor, host, reason="for the regatta")
+    zone = Zone.objects.get(name="zBrendan")
+    assert (zone.number, zone.bridge, zone.external, zone.applied_at) == (3, "xen-br3", None, None)
+    assert (job.kind, job.target_kind, job.target_id, job.title) == (
+        "zone.create",
+        "zone",
+        zone.pk,
+        "Create zone zBrendan",
+    )
+    entry = Entry.objects.get(action="zone.create")
+    assert (entry.actor_name, entry.object_text, entry.why, entry.job) == (
+        "fulup",
+        "zBrendan",
+        "for the regatta",
+        job.pk,
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "wish", "says"),
+    [
+        ("name", {"name": "z'Brendan"}, "1 to 15 letters"),
+        ("name", {"name": "zBren\ndan"}, "1 to 15 letters"),
+        ("name", {"name": "z" * 300}, "15"),
+        ("name", {"name": "zFulup"}, "already"),
+        ("name", {"name": "ZFULUP"}, "already"),
+        ("name", {"name": "Internet"}, "another name"),
+        ("gateway", {"gateway": "10.10.1.9"}, "overlaps zFulup"),
+        ("gateway", {"gateway": "10.10.3.0"}, "use 10.10.3.1"),
+        ("gateway", {"gateway": "10.10.3.255"}, "use 10.10.3.1"),
+        ("gateway", {"gateway": "nonsense"}, "IPv4"),
+        ("gateway", {"gateway": "91.121.65.1"}, "not a private subnet"),
+        ("gateway", {"gateway": "127.0.0.1"}, "not a private subnet"),
+        ("gateway", {"gateway": "10.10.95.1"}, "admin VPN"),
+        ("prefix", {"prefix": 8}, "from 16 to 29"),
+        ("prefix", {"prefix": 30}, "from 16 to 29"),
+        ("prefix", {"prefix": 99}, "from 16 to 29"),
+        ("bridge", {"bridge": "xen-br1"}, "bridge of zFulup"),
+        ("bridge", {"bridge": "virbr0"}, "begins with xen-br"),
+        ("bridge", {"bridge": "xen-br"}, "begins with xen-br"),
+        ("bridge", {"bridge": "xen-br1;reboot"}, "begins with xen-br"),
+        ("domain", {"domain": "no domain"}, "fulup.internal"),
+    ],
+)
+def test_bad_input_is_refused_beside_its_field_and_nothing_is_created(actor, host, zones, field, wish, says):
+    with pytest.raises(ValidationError) as error:
+        create(actor, host, **wish)
+    assert set(error.value.message_dict) == {field}
+    assert says in " ".join(error.value.message_dict[field])
+    assert Zone.objects.count() == 2
+    assert not Job.objects.exists()
+
+
+def test_an_address_of_another_host_is_no_way_out(actor, host, zones):
+    from hosts.models import Host
+
+    other = ExternalAddress.objects.create(host=Host.objects.create(name="other"), nic="eth0", address="198.51.100.9")
+    with pytest.raises(ValidationError, match="belongs to other"):
+        create(actor, host, external=other)
+
+
+def test_a_free_number_and_bridge_are_taken_again(actor, host, zones):
+    zones["zFulup"].delete()
+    create(actor, host, gateway="10.10.1.1")
+    zone = Zone.objects.get(name="zBrendan")
+    assert (zone.number, zone.bridge) == (1, "xen-br1")
+
+
+def test_the_next_free_subnet_is_offered(host, zones):
+    assert services.free_gateway(host) == "10.10.3.1"
+
+
+def test_until_it_was_applied_a_zone_can_move(actor, zones):
+    zone = zones["zFulup"]
+    job = zone_change(actor, zone, external=None, domain="", gateway="10.10.7.1", prefix=25, bridge="xen-br7")
+    zone.refresh_from_db()
+    assert (zone.cidr, zone.bridge, zone.external) == ("10.10.7.0/25", "xen-br7", None)
+    assert job.kind == "zone.change"
+    change = Entry.objects.filter(action="zone.change").order_by("seq").first()
+    assert change.data["before"]["gateway"] == "10.10.1.1/24"
+    assert change.data["after"]["gateway"] == "10.10.7.1/25"
+
+
+def test_once_applied_its_subnet_stays(actor, zones):
+    zone = zones["zFulup"]
+    kind_of("zone.create").done(Job(target_id=zone.pk))
+    zone.refresh_from_db()
+    with pytest.raises(ValidationError, match="delete it and create it anew"):
+        zone_change(actor, zone, external=zone.external, domain="", gateway="10.10.7.1")
+    zone_change(actor, zone, external=None, domain="new.internal", gateway=zone.gateway, prefix=24)
+    zone.refresh_from_db()
+    assert (zone.external, zone.domain, zone.gateway) == (None, "new.internal", "10.10.1.1")
+
+
+def test_while_a_job_of_it_is_open_no_other_starts(actor, zones):
+    zone_apply(actor, zones["zFulup"])
+    with pytest.raises(Refused, match="still open"):
+        zone_change(actor, zones["zFulup"], external=None, domain="")
+    assert Zone.objects.get(name="zFulup").external is not None
+
+
+def test_a_zone_with_a_machine_is_not_deleted(actor, web_dom):
+    with pytest.raises(Refused, match="machine WEB-Dom") as refused:
+        zone_delete(actor, web_dom.zone)
+    assert "first" in refused.value.note
+    assert not Job.objects.exists()
+
+
+def test_a_machine_that_came_meanwhile_stops_the_deletion(actor, zones, image, dominig, request):
+    job = zone_delete(actor, zones["zDominig"])
+    request.getfixturevalue("web_dom")
+    with pytest.raises(Refused, match="WEB-Dom"):
+        kind_of("zone.delete").plan(job, State(), CONFIG)
+
+
+def test_its_row_goes_with_the_end_of_its_job_and_higher_rooms_are_told(actor, zones, monkeypatch):
+    told = []
+    monkeypatch.setattr(services, "_farewells", [lambda zone: told.append(zone.number)])
+    job = zone_delete(actor, zones["zFulup"])
+    assert Zone.objects.filter(name="zFulup").exists()
+    kind_of("zone.delete").done(job)
+    assert not Zone.objects.filter(name="zFulup").exists()
+    assert told == [1]
+
+
+def test_a_job_plans_what_the_rows_say(actor, host, zones):
+    job = create(actor, host, domain="brendan.internal")
+    kind = kind_of("zone.create")
+    scope = kind.scope(job, CONFIG)
+    assert scope.files == ("/var/lib/fridu/dnsmasq/zBrendan.conf", "/run/fridu/dnsmasq/zBrendan.leases", scope.files[2])
+    shown = [step.shown for step in kind.plan(job, State(), CONFIG).steps]
+    assert "ip address add 10.10.3.1/24 dev xen-br3" in shown
+    assert any("no-resolv" in text for text in shown)
+    assert any("10.10.95.0/24" in text for text in shown)
+    assert (kind.queue, kind.approval, kind.locks(job)) == ("net", "operator", ("net",))
+
+
+def test_a_bridge_the_host_file_does_not_allow_is_refused(actor, host, zones):
+    other = HostConfig(name="ns3100421", libvirt="lxc:///system", volumes="/v", bridge_prefix="fbr")
+    job = zone_apply(actor, zones["zFulup"])
+    with pytest.raises(Refused, match="begin with fbr") as refused:
+        kind_of("zone.change").plan(job, State(), other)
+    assert "fbr1" in refused.value.note
+
+
+def test_undoing_a_creation_asks_for_the_deletion(actor, host, zones):
+    job = create(actor, host)
+    Job.objects.filter(pk=job.pk).update(state=Job.State.FAILED)
+    undo = kind_of("zone.create").undo
+    assert undo is not None
+    assert undo(actor, job).kind == "zone.delete"
+
+
+def test_the_addresses_of_the_host_file_become_rows(host):
+    assert [row.address for row in address_sync(host)] == ["91.121.65.140", "87.98.130.56"]
+    assert address_sync(host) == []
+
+
+def test_an_address_that_is_reported_no_more_goes_only_if_unused(host, zones):
+    unused = ExternalAddress.objects.create(host=host, nic="eth0", address="91.121.65.141")
+    host.facts = {**host.facts, "nics": [{"name": "eth1", "addresses": ["87.98.130.56"]}]}
+    address_sync(host)
+    assert not ExternalAddress.objects.filter(pk=unused.pk).exists()
+    assert ExternalAddress.objects.get(address="91.121.65.140").nic == "eth0"
+    assert ExternalAddress.objects.get(address="87.98.130.56").nic == "eth1"
+
+
+def test_files_of_a_zone_lie_in_the_folders_of_the_host_file():
+    files = Files(state="/s", run="/r", zone="zFulup")
+    assert (files.conf, files.ethers, files.hosts) == ("/s/dnsmasq/zFulup.conf", "/s/ethers/zFulup", "/s/hosts/zFulup")
+    assert (files.pid, files.leases) == ("/r/dnsmasq/zFulup.pid", "/r/dnsmasq/zFulup.leases")
