@@ -20,7 +20,8 @@ CONNECTIONS_PER_MACHINE = 2000
 BUCKET_ABOVE = 300
 #: Mark of a frame the bridge table found to come from its own machine.
 KNOWN = 0x40000000
-PING_LIMIT = "-p icmp -m icmp --icmp-type 8 -m limit --limit 20/sec --limit-burst 40 -j ACCEPT"
+PING = "-p icmp -m icmp --icmp-type 8"
+PING_LIMIT = "-m limit --limit 20/sec --limit-burst 40"
 CONNLIMIT = f"-m connlimit --connlimit-above {CONNECTIONS_PER_MACHINE} --connlimit-mask 32 --connlimit-saddr -j DROP"
 
 
@@ -101,7 +102,7 @@ def _raw(site: Site) -> Table:
 
 def _filter(site: Site) -> Table:
     custom = tuple(f"fr-{place}" for place in PLACES)
-    fixed = ("fr-in", "fr-fwd", "fr-out", "fr-admin", "fr-zin", "fr-vin", "fr-dom0", "fr-vo", "fr-vi")
+    fixed = ("fr-in", "fr-fwd", "fr-out", "fr-ping", "fr-admin", "fr-zin", "fr-vin", "fr-dom0", "fr-vo", "fr-vi")
     zoned = tuple(name for z in site.zones for name in _zone_chains(site, z))
     rules = (*_input(site), *_forward(site), *_output(), *_custom(site))
     return Table(
@@ -124,6 +125,8 @@ def _restriction_chain(zone: Zone, direction: str) -> str:
 
 
 def _input(site: Site) -> Iterator[Rule]:
+    # Before "established": all pings of one sender are one flow, which nothing below would ever slow down.
+    yield Rule(chain="fr-in", args=f"{PING} -j fr-ping")
     yield Rule(chain="fr-in", args="-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
     yield Rule(chain="fr-in", args="-i lo -j ACCEPT")
     yield Rule(chain="fr-in", args="-m conntrack --ctstate INVALID -j DROP")
@@ -138,10 +141,17 @@ def _input(site: Site) -> Iterator[Rule]:
     # After the operator's own rules, before anybody else's: a foreign ACCEPT opens nothing of ours.
     for nic in site.nics:
         yield Rule(chain="fr-in", args=f"-i {nic} -j DROP")
+    yield from _pings(site)
     yield from _admin(site)
     yield from _from_zones(site)
     yield from _from_vpn(site)
     yield from _dom0(site)
+
+
+def _pings(site: Site) -> Iterator[Rule]:
+    for interface in (*site.nics, *((site.vpn.interface,) if site.vpn else ())):
+        yield Rule(chain="fr-ping", args=f"-i {interface} {PING_LIMIT} -j RETURN")
+        yield Rule(chain="fr-ping", args=f"-i {interface} -j DROP")
 
 
 def _admin(site: Site) -> Iterator[Rule]:
@@ -163,7 +173,7 @@ def _from_zones(site: Site) -> Iterator[Rule]:
     yield Rule(chain="fr-zin", args=CONNLIMIT)
     yield Rule(chain="fr-zin", args="-p udp -m udp --dport 53 -j ACCEPT")
     yield Rule(chain="fr-zin", args="-p tcp -m tcp --dport 53 -j ACCEPT")
-    yield Rule(chain="fr-zin", args="-p icmp -m icmp --icmp-type 8 -j ACCEPT")
+    yield Rule(chain="fr-zin", args=f"{PING} -j ACCEPT")
     for zone in site.zones:
         cell = site.cell(zone.name, DOM0)
         for ports in cell.ports:
@@ -174,7 +184,7 @@ def _from_zones(site: Site) -> Iterator[Rule]:
 def _from_vpn(site: Site) -> Iterator[Rule]:
     if not site.vpn:
         return
-    yield Rule(chain="fr-vin", args=PING_LIMIT)
+    yield Rule(chain="fr-vin", args=f"{PING} -j ACCEPT")
     cell = site.cell(VPN, DOM0)
     yield from _accept("fr-vin", "", cell)
     yield Rule(chain="fr-vin", args="-j fr-after-input")
@@ -191,7 +201,7 @@ def _dom0(site: Site) -> Iterator[Rule]:
     for nic in site.nics:
         for ports in cell.ports:
             yield Rule(chain="fr-dom0", args=f"-i {nic} {match(ports)} -j ACCEPT", about=_policy_name(cell))
-        yield Rule(chain="fr-dom0", args=f"-i {nic} {PING_LIMIT}")
+        yield Rule(chain="fr-dom0", args=f"-i {nic} {PING} -j ACCEPT")
 
 
 def _forward(site: Site) -> Iterator[Rule]:
