@@ -54,6 +54,7 @@ class HostConfig:
             "libvirt": self.libvirt,
             "nics": [{"name": nic.name, "addresses": list(nic.addresses)} for nic in self.nics],
             "bridge_prefix": self.bridge_prefix,
+            "vif_prefix": self.vif_prefix,
             "volume_group": self.volume_group,
             "vpn": {
                 "interface": self.vpn_interface,

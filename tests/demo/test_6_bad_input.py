@@ -107,7 +107,7 @@ u = User.objects.get(username={user!r})
 m = Machine.objects.get(name="WEB-Ful")
 try:
     service_publish(Actor(id=u.pk, name=u.username), host=m.host, name="Twice", proto="tcp", port=80,
-        external=ExternalAddress.objects.get(address="91.121.65.140"), target_machine=m, target_port=8080)
+        external=ExternalAddress.objects.get(address="91.121.65.140"), target=m, target_port=8080)
     out = "published"
 except ValidationError as error:
     out = error.message_dict

@@ -22,8 +22,9 @@ from accounts.models import Owner, SSHKey, User
 from accounts.services import key_add
 from audit.log import Actor
 from dom0.errors import Refused
+from firewall.imports import import_rules
 from firewall.models import Revision
-from firewall.services import import_rules, revision_apply
+from firewall.services import revision_apply
 from hosts.models import Host, Job
 from machines.models import Image, Machine, SiteDefaults
 from machines.services import image_add, machine_create
@@ -59,7 +60,7 @@ class Command(BaseCommand):
 
     def _network(self, operator: Actor, host: Host, rules: str) -> None:
         if not Zone.objects.filter(host=host).exists():
-            import_rules(operator, host, rules)
+            import_rules(operator, host, rules, approved=True)
             self.stdout.write("imported the production sample")
         self._wait(Job.objects.filter(host=host, state__in=Job.OPEN))
         if not Revision.objects.filter(host=host, state=Revision.State.LIVE).exists():
