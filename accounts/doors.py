@@ -8,8 +8,10 @@ from typing import Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseNotAllowed
+from django.shortcuts import redirect
 
-from accounts.access import RULES, may_somewhere
+from accounts.access import OUTSIDE, RULES, may_somewhere
+from accounts.client import client_address
 from accounts.models import User
 from audit.log import Actor, session_digest
 
@@ -40,6 +42,8 @@ def page(action: str, *, methods: tuple[str, ...] = ("GET",)) -> Callable[[View[
             if not request.user.is_authenticated:
                 return redirect_to_login(request.get_full_path())
             user = request.user
+            if user.password_is_once:
+                return redirect("account_change_password")
             if not may_somewhere(user, action):
                 raise Http404
             if request.method not in (*methods, *(("HEAD",) if "GET" in methods else ())):
@@ -53,6 +57,26 @@ def page(action: str, *, methods: tuple[str, ...] = ("GET",)) -> Callable[[View[
     return declare
 
 
+def outside(name: str) -> Callable[[Callable[Concatenate[HttpRequest, P], HttpResponseBase]], Door[P]]:
+    """Declare a view that lies outside the policy table, by its route's name there (accounts.access.OUTSIDE)."""
+    methods = OUTSIDE[name].methods
+
+    def declare(view: Callable[Concatenate[HttpRequest, P], HttpResponseBase]) -> Door[P]:
+        @wraps(view)
+        def door(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            if request.method not in (*methods, *(("HEAD",) if "GET" in methods else ())):
+                return HttpResponseNotAllowed(methods)
+            if OUTSIDE[name].signed_in and not request.user.is_authenticated:
+                return redirect_to_login(request.get_full_path())
+            return view(request, *args, **kwargs)
+
+        door.outside = name  # type: ignore[attr-defined]
+        door.methods = methods  # type: ignore[attr-defined]
+        return cast(Door[P], door)
+
+    return declare
+
+
 def actor_of(request: HttpRequest) -> Actor:
     """The signed-in user as the audit log names him."""
     user = cast(User, request.user)
@@ -60,5 +84,5 @@ def actor_of(request: HttpRequest) -> Actor:
         id=user.pk,
         name=user.get_username(),
         session=session_digest(request.session.session_key),
-        address=request.META.get("REMOTE_ADDR", "") or "",
+        address=client_address(request),
     )

@@ -26,7 +26,16 @@ class Users(UserManager["User"]):
 class User(AbstractUser):
     """A person. Deactivated, never deleted: the log speaks of them."""
 
+    class Theme(models.TextChoices):
+        SYSTEM = "", "as the system has it"
+        LIGHT = "light", "light"
+        DARK = "dark", "dark"
+
     role = models.CharField(max_length=8, choices=Role, default=Role.OWNER)
+    theme = models.CharField(max_length=5, choices=Theme, blank=True)
+    password_is_once = models.BooleanField(
+        default=False, help_text="Made by somebody else: nothing else opens until it is changed."
+    )
     objects = Users()  # type: ignore[misc]
 
     @property
@@ -36,6 +45,22 @@ class User(AbstractUser):
     @property
     def is_auditor(self) -> bool:
         return self.role == Role.AUDITOR
+
+
+class Invitation(models.Model):
+    """A one-use link by which its user chooses a password. Only the token's digest is kept."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="invitations")
+    token_digest = models.CharField(max_length=64, unique=True)
+    created = models.DateTimeField(auto_now_add=True)
+    expires = models.DateTimeField()
+    used = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"invitation of {self.user}"
 
 
 class Owner(models.Model):

@@ -11,7 +11,9 @@ class AuditConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from audit import triggers
+        from audit import fragments, triggers
+        from ui import registry
 
         post_migrate.connect(triggers.after_migrate, sender=self, dispatch_uid="audit.triggers")
         checks.register(triggers.check_triggers, checks.Tags.database)
+        registry.fragment("history", fragments.history)

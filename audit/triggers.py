@@ -6,6 +6,7 @@ database holds with what belongs there, so a trigger that was dropped, switched 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.core import checks
@@ -108,7 +109,7 @@ def after_migrate(using: str, **_: Any) -> None:
         install(using)
 
 
-def check_triggers(databases: list[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
+def check_triggers(*, databases: Sequence[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
     """System check, for `check --database default` and `migrate`."""
     return [
         checks.Error(

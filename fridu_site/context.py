@@ -8,12 +8,12 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 
 from accounts.access import Role, may_somewhere
 from accounts.models import User
 from hosts.attention import counted
 from hosts.models import Host
+from ui.links import link
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Item:
 NAV = (
     Item(label="Overview", name="overview", action="overview.view"),
     Item(label="Machines", name="machines:list", action="machine.view", only=Role.OPERATOR),
-    Item(label="My machines", name="machines:list", action="machine.view", only=Role.OWNER),
+    Item(label="My machines", name="machines:mine", action="machine.view", only=Role.OWNER),
     Item(label="Zones", name="zones:list", action="zone.view"),
     Item(label="Published services", name="firewall:services", action="firewall.view"),
     Item(label="Firewall", name="firewall:changes", action="firewall.view"),
@@ -42,6 +42,7 @@ NAV = (
     Item(label="Hosts", name="hosts:list", action="host.view"),
     Item(label="People", name="accounts:people", action="people.view"),
     Item(label="Audit", name="audit:log", action="audit.view"),
+    Item(label="Every record", name="admin:index", action="admin.view"),
 )
 MENU = (Item(label="Account and SSH keys", name="accounts:account", action="account.own"),)
 
@@ -88,25 +89,23 @@ class Shell:
 
     @property
     def help(self) -> str:
-        return _url("help") if self._user else ""
+        return link("help") if self._user else ""
+
+    @property
+    def theme(self) -> str:
+        """The colours the viewer chose; "" = as the system says."""
+        return str(getattr(self._user, "theme", ""))
 
     @property
     def sign_out(self) -> str:
-        return _url("account_logout")
+        return link("account_logout")
 
     def _items(self, table: tuple[Item, ...]) -> list[Item]:
         user = self._user
         if user is None:
             return []
         wanted = (i for i in table if may_somewhere(user, i.action) and i.only in (None, user.role))
-        return [replace(i, url=url) for i in wanted if (url := _url(i.name))]
-
-
-def _url(name: str) -> str:
-    try:
-        return reverse(name)
-    except NoReverseMatch:
-        return ""
+        return [replace(i, url=url) for i in wanted if (url := link(i.name))]
 
 
 def _covers(url: str, path: str) -> bool:
