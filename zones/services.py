@@ -258,6 +258,8 @@ def _check(zone: Zone) -> None:
     for field, sentence in _more(zone):
         if field not in errors:
             errors[field] = [sentence]
+    if "prefix" in errors:
+        errors.pop("gateway", None)  # judged with a subnet nobody means
     if errors:
         raise ValidationError(errors)
 

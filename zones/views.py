@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.core.exceptions import ValidationError
 from django.db.models import Count
-from django.http import HttpResponse
+from django.http import HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 
 from accounts.doors import UserRequest, actor_of, page
@@ -27,6 +27,10 @@ def _open_jobs(zones: list[Zone]) -> dict[int, Job]:
     """The open job of each zone that has one, by the zone's id."""
     jobs = Job.objects.filter(target_kind="zone", target_id__in=[zone.pk for zone in zones], state__in=Job.OPEN)
     return {job.target_id: job for job in jobs}
+
+
+def _posted(request: UserRequest) -> QueryDict | None:
+    return request.POST if request.method == "POST" else None
 
 
 @page("zone.view")
@@ -65,7 +69,7 @@ def _detail(request: UserRequest, zone: Zone, refused: Refused | None = None) ->
 @page("zone.create", methods=("GET", "POST"))
 def create(request: UserRequest) -> HttpResponse:
     """A new zone; its plan is shown on the job's page before anything happens."""
-    form = CreateForm(request.POST or None)
+    form = CreateForm(_posted(request))
 
     def ask(form: ZoneForm) -> Job:
         return services.zone_create(actor_of(request), **form.wish)
@@ -77,7 +81,7 @@ def create(request: UserRequest) -> HttpResponse:
 def change(request: UserRequest, pk: int) -> HttpResponse:
     """Another way out or domain for a zone; until it was first applied also another subnet or bridge."""
     zone = _zone(request, pk, "zone.change")
-    form = ChangeForm(request.POST or None, zone=zone)
+    form = ChangeForm(_posted(request), zone=zone)
 
     def ask(form: ZoneForm) -> Job:
         return services.zone_change(actor_of(request), zone, **form.wish)
@@ -114,9 +118,9 @@ def apply(request: UserRequest, pk: int) -> HttpResponse:
 def delete(request: UserRequest, pk: int) -> HttpResponse:
     """What stands on a zone; with nothing left there, its removal."""
     zone = _zone(request, pk, "zone.delete")
-    form = DeleteForm(request.POST or None)
+    form = DeleteForm(_posted(request))
     refused: Refused | None = None
-    if request.method == "POST" and form.is_valid():
+    if form.is_valid():
         try:
             return redirect("hosts:job", services.zone_delete(actor_of(request), zone, **form.cleaned_data).pk)
         except Refused as error:
