@@ -429,14 +429,22 @@ def _leave_network(spec: MachineSpec, draft: Draft) -> None:
         effect = tuple(Drop(room="members", key=m.key) for m in known)
         draft.do(Step(stage="updateether", title=says, action=_elements("delete", known), effect=effect))
     dhcp = [file.path for file in _dhcp(spec)]
-    there = [path for path in (spec.members_file, *dhcp, spec.restart_file) if path in draft.state.files]
+    there = [path for path in dhcp if path in draft.state.files]
     for path in there:
-        gone = (Drop(room="files", key=path),)
-        draft.do(Step(stage="updateether", title=f"Remove {path}", action=RemoveFile(path=path), effect=gone))
-    if any(path in dhcp for path in there):
+        _remove(draft, path)
+    # The boot file goes last: as long as it is there, nobody knows whether dnsmasq was told.
+    if there or spec.members_file in draft.state.files:
         says = f"Have DHCP and DNS of {spec.zone.name} forget {spec.name}"
         action = Hand(verb="leases-reload", args=(("zone", spec.zone.name),))
         draft.do(Step(stage="updateether", title=says, action=action))
+    for path in (spec.restart_file, spec.members_file):
+        if path in draft.state.files:
+            _remove(draft, path)
+
+
+def _remove(draft: Draft, path: str) -> None:
+    gone = (Drop(room="files", key=path),)
+    draft.do(Step(stage="updateether", title=f"Remove {path}", action=RemoveFile(path=path), effect=gone))
 
 
 def _lvmremove(spec: MachineSpec, draft: Draft, volume: Volume) -> None:
