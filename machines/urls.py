@@ -1,6 +1,24 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
+
+from machines import image_views, views
 
 app_name = "machines"
-urlpatterns: list[URLPattern] = []
+urlpatterns = [
+    path("", views.list_, name="list"),
+    path("mine/", views.mine, name="mine"),
+    path("new/", views.create, name="create"),
+    path("bulk/", views.bulk, name="bulk"),
+    path("images/", image_views.images, name="images"),
+    path("images/add/", image_views.image_add, name="image_add"),
+    path("defaults/", image_views.defaults_change, name="defaults_change"),
+    path("<int:pk>/", views.detail, name="detail"),
+    path("<int:pk>/history/", views.history, name="history"),
+    path("<int:pk>/start/", views.start, name="start"),
+    path("<int:pk>/stop/", views.stop, name="stop"),
+    path("<int:pk>/restart/", views.reboot, name="reboot"),
+    path("<int:pk>/keys/", views.key, name="key"),
+    path("<int:pk>/password/", views.password, name="password"),
+    path("<int:pk>/delete/", views.delete, name="delete"),
+]

@@ -1,0 +1,267 @@
+"""What people type about machines. Rules live in services; forms say which words belong to which field."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from netaddr import IPAddress
+
+from accounts.models import Owner, SSHKey, User, name_grammar
+from hosts.models import Host
+from machines.models import Image, Machine, SiteDefaults
+from zones.models import Zone
+
+
+def people_of(owner: Owner) -> Q:
+    """The users whose machines `owner`'s are, as a condition on SSH keys."""
+    return Q(user__own=owner) | Q(user__owners=owner)
+
+
+def keys_for(owner: Owner | None, user: User) -> QuerySet[SSHKey]:
+    """The SSH keys `user` may put on a machine of `owner`: those of the owner's people, and his own."""
+    whose = Q(user=user)
+    if owner is not None:
+        whose |= people_of(owner)
+    return SSHKey.objects.filter(whose, user__is_active=True).select_related("user").distinct().order_by("user", "name")
+
+
+class KeyChoice(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """SSH keys as checkboxes, each with whose it is."""
+
+    widget = forms.CheckboxSelectMultiple
+
+    def label_from_instance(self, obj: SSHKey) -> str:
+        return f"{obj.user.get_username()}, {obj.name}  {obj.fingerprint}"
+
+
+class Objections(forms.Form):
+    """A form that takes what a service has to object."""
+
+    def take(self, error: ValidationError) -> None:
+        """Put a service's objections beside the fields they are about."""
+        for field, messages in getattr(error, "message_dict", {"": error.messages}).items():
+            for message in messages:
+                self.add_error(field if field in self.fields else None, message)
+
+
+class CreateForm(Objections):
+    """A new machine: name and address; all else from the site's defaults."""
+
+    name = forms.CharField(
+        max_length=31,
+        validators=[name_grammar],
+        error_messages={
+            "required": "Give it a name, for example WEB-Dom.",
+            "max_length": "A name has at most 31 letters, digits and hyphens; this one has %(show_value)d.",
+        },
+        help_text="Letters, digits and hyphens; also its host name.",
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autofocus": True}),
+    )
+    address = forms.GenericIPAddressField(
+        protocol="IPv4",
+        error_messages={
+            "required": "Give it an address in one of the zones.",
+            "invalid": "That is not an IPv4 address. One looks like 10.10.2.6.",
+        },
+        widget=forms.TextInput(
+            attrs={
+                "autocomplete": "off",
+                "spellcheck": "false",
+                "inputmode": "decimal",
+                "list": "free",
+                "class": "mono",
+            }
+        ),
+    )
+    owner = forms.ModelChoiceField(
+        Owner.objects.all(),
+        empty_label="Choose",
+        error_messages={"required": "Choose whom it is for."},
+        help_text="Is root on it, starts and stops it.",
+    )
+    ssh_keys = KeyChoice(
+        SSHKey.objects.none(),
+        required=False,
+        label="SSH keys that open it",
+        error_messages={
+            "invalid_choice": "One of these keys is of neither the owner nor you. Choose again from those shown.",
+            "invalid_pk_value": "One of these keys is of neither the owner nor you. Choose again from those shown.",
+        },
+    )
+    zone = forms.ModelChoiceField(
+        Zone.objects.select_related("host"), required=False, empty_label="The one the address is in"
+    )
+    image = forms.ModelChoiceField(Image.objects.select_related("host"), required=False)
+    memory_mib = forms.IntegerField(required=False, min_value=16, max_value=1 << 20, label="Memory, MB")
+    root_mib = forms.IntegerField(required=False, min_value=16, max_value=1 << 26, label="Root volume, MB")
+    vcpus = forms.IntegerField(required=False, min_value=1, max_value=64, label="vCPUs")
+    reason = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Why",
+        help_text="Stands in the audit log and on the job.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+    ESSENTIAL = ("name", "address", "owner")
+    SIZES = ("zone", "image", "memory_mib", "root_mib", "vcpus")
+
+    def __init__(self, *args: Any, user: User, defaults: SiteDefaults | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        owner = self._owner()
+        keys = cast(KeyChoice, self.fields["ssh_keys"])
+        keys.queryset = keys_for(owner, user)
+        if not self.is_bound and owner is not None:
+            self.initial["ssh_keys"] = list(keys.queryset.filter(people_of(owner)).values_list("pk", flat=True))
+        self.fields["owner"].widget.attrs.update(
+            {"hx-get": reverse("machines:create"), "hx-target": "#keys", "hx-swap": "outerHTML"}
+        )
+        if defaults is not None:
+            self._say_defaults(defaults)
+
+    def _owner(self) -> Owner | None:
+        chosen = self.data.get("owner") if self.is_bound else self.initial.get("owner")
+        return Owner.objects.filter(pk=int(str(chosen))).first() if str(chosen or "").isdecimal() else None
+
+    def _say_defaults(self, defaults: SiteDefaults) -> None:
+        image = cast("forms.ModelChoiceField[Image]", self.fields["image"])
+        image.empty_label = f"The default: {defaults.image}" if defaults.image else "There is no default; choose one"
+        for name in ("memory_mib", "root_mib", "vcpus"):
+            self.fields[name].widget.attrs["placeholder"] = str(getattr(defaults, name))
+
+    @property
+    def opened(self) -> bool:
+        """Whether the sizes must be in sight: somebody changed or mistook one."""
+        return any(self[name].errors or self[name].value() for name in self.SIZES)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        if data.get("address") and not data.get("zone") and "zone" not in self.errors:
+            self._find_zone(data)
+        return data
+
+    def _find_zone(self, data: dict[str, Any]) -> None:
+        """The zone by its address; several hosts may use the same subnet, then it must be named."""
+        address = IPAddress(data["address"])
+        zones = [zone for zone in Zone.objects.select_related("host") if address in zone.network]
+        if len(zones) == 1:
+            data["zone"] = zones[0]
+        elif zones:
+            names = " and ".join(f"{zone} on {zone.host}" for zone in zones)
+            self.add_error("zone", f"{address} lies in {names}. Choose one.")
+        else:
+            self.add_error("address", f"{address} lies in no zone. {_zones_in_words()}")
+
+
+def _zones_in_words() -> str:
+    zones = list(Zone.objects.all()[:4])
+    if not zones:
+        return "There is no zone yet: create one first."
+    said = ", ".join(f"{zone} is {zone.cidr}" for zone in zones)
+    return f"{said}{' …' if Zone.objects.count() > 4 else ''}."
+
+
+class KeysForm(forms.Form):
+    """Which SSH keys open a machine."""
+
+    ssh_keys = KeyChoice(
+        SSHKey.objects.none(),
+        required=False,
+        label="SSH keys that open it",
+        error_messages={
+            "invalid_choice": "One of these keys is not yours to put there. Choose again from those shown.",
+            "invalid_pk_value": "One of these keys is not yours to put there. Choose again from those shown.",
+        },
+    )
+
+    def __init__(self, *args: Any, machine: Machine, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        there = machine.ssh_keys.all()
+        keys = cast(KeyChoice, self.fields["ssh_keys"])
+        # What is on it stays choosable, also the key of somebody who has left its owner since.
+        may = keys_for(machine.owner, user).values("pk") if user.is_operator else keys_for(None, user).values("pk")
+        keys.queryset = (
+            SSHKey.objects.filter(Q(pk__in=may) | Q(pk__in=there.values("pk")))
+            .select_related("user")
+            .order_by("user__username", "name")
+        )
+        self.initial.setdefault("ssh_keys", [key.pk for key in there])
+
+
+class DeleteForm(forms.Form):
+    """The name, typed once more, before everything of a machine is erased."""
+
+    name = forms.CharField(
+        max_length=31, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "mono"})
+    )
+    reason = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Why",
+        help_text="Stands in the audit log and on the job.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, *args: Any, machine: Machine, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.machine = machine
+        self.fields["name"].label = f"Type {machine.name} to go on"
+        self.fields["name"].error_messages["required"] = f"Type {machine.name}, as it is written above."
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if name != self.machine.name:
+            raise ValidationError(f"That is not its name. Type {self.machine.name}, as it is written above.")
+        return name
+
+
+class ImageForm(Objections):
+    """An archive in the host's images folder, made known by its digest."""
+
+    name = forms.CharField(max_length=31, validators=[name_grammar], help_text="For example debian-12.")
+    archive = forms.CharField(
+        max_length=80,
+        label="File",
+        help_text="In the host's images folder, for example debian-12.tar.gz.",
+        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false"}),
+    )
+    digest = forms.CharField(
+        max_length=64,
+        label="SHA-256",
+        help_text="What sha256sum says of the file, on the host.",
+        widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false"}),
+    )
+    family = forms.ChoiceField(choices=Image.Family, help_text="How it is tuned before its first start.")
+    min_root_mib = forms.IntegerField(min_value=16, max_value=1 << 26, initial=64, label="Smallest root volume, MB")
+
+    def __init__(self, *args: Any, host: Host | None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.host = host
+
+    def clean_digest(self) -> str:
+        return str(self.cleaned_data["digest"]).strip().lower()
+
+
+class DefaultsForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What a new machine gets where nobody says otherwise."""
+
+    class Meta:
+        model = SiteDefaults
+        fields = ("image", "memory_mib", "root_mib", "vcpus")
+        labels = {"memory_mib": "Memory, MB", "root_mib": "Root volume, MB", "vcpus": "vCPUs"}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        image = cast("forms.ModelChoiceField[Image]", self.fields["image"])
+        image.queryset = Image.objects.filter(host=self.instance.host_id)
+        image.empty_label = "None: each new machine names its own"
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        image, root = data.get("image"), data.get("root_mib")
+        if image is not None and root is not None and root < image.min_root_mib:
+            self.add_error("root_mib", f"{image} needs at least {image.min_root_mib} MB.")
+        return data

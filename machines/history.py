@@ -1,0 +1,73 @@
+"""A machine's past, told from the audit log: what was done, by whom, why, with what outcome."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from audit.models import Entry
+from machines.models import Machine
+from ui.registry import Mark
+
+# What an action did, and what it would have done.
+DEEDS = {
+    "machine.create": ("Created", "Creation"),
+    "machine.start": ("Started", "Start"),
+    "machine.stop": ("Stopped", "Stop"),
+    "machine.reboot": ("Restarted", "Restart"),
+    "machine.key": ("SSH keys changed", "Change of SSH keys"),
+    "machine.password": ("One-time root password set", "One-time root password"),
+    "machine.delete": ("Deleted", "Deletion"),
+    "job.cancel": ("Job cancelled", "Cancelling the job"),
+}
+QUIET = ("job.approve", "job.go_on")  # part of their job's story
+MARKS: dict[str, Mark] = {"done": "run", "nothing": "run", "refused": "bad", "failed": "bad"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """One line of the history."""
+
+    at: datetime
+    text: str
+    who: str
+    why: str
+    mark: Mark
+    word: str
+    job: int | None
+
+
+def histories(machines: Sequence[Machine], limit: int) -> dict[int, list[Line]]:
+    """By machine, its newest deeds, at most `limit`; of a job, its latest entry only.
+
+    One query for any number of machines; where one of many was busy, quiet ones may show fewer.
+    """
+    lines: dict[int, list[Line]] = {machine.pk: [] for machine in machines}
+    entries = Entry.objects.filter(object_kind="machine", object_id__in=[str(pk) for pk in lines])
+    told: set[int] = set()
+    for entry in entries.exclude(action__in=QUIET)[: limit * 4 * max(1, len(lines))]:
+        here = lines[int(entry.object_id)]
+        if len(here) < limit and entry.job not in told:
+            here.append(_line(entry))
+        if entry.job is not None:
+            told.add(entry.job)
+    return lines
+
+
+def _line(entry: Entry) -> Line:
+    did, noun = DEEDS.get(entry.action, (entry.action, entry.action))
+    message = str(entry.data.get("message") or "")
+    asked = entry.job is not None and "state" not in entry.data and entry.action != "job.cancel"
+    mark, word = MARKS.get(entry.outcome, "old"), entry.get_outcome_display()
+    if asked:
+        text, mark, word = f"{noun} asked for", "busy", "asked for"
+    elif entry.data.get("state") == "drifted":
+        text, mark, word = f"{noun} left a difference: {message}", "wait", "drifted"
+    elif entry.outcome == Entry.Outcome.NOTHING:
+        text = f"{noun}: nothing to do"
+    elif entry.outcome == Entry.Outcome.DONE:
+        text = did
+    else:
+        text = f"{noun} {entry.outcome}" + (f": {message}" if message else "")
+    return Line(at=entry.at, text=text, who=entry.actor_name, why=entry.why, mark=mark, word=word, job=entry.job)

@@ -1,0 +1,262 @@
+"""Machines in the browser: thin doors to machines.services, each object fetched with its access."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.paginator import Paginator
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.debug import sensitive_variables
+
+from accounts.access import RULES
+from accounts.doors import UserRequest, actor_of, page
+from dom0.errors import Refused
+from hosts.models import Job
+from machines import bulks, services
+from machines.forms import CreateForm, DeleteForm, KeysForm
+from machines.history import histories
+from machines.listing import LABELS, Filter, listing
+from machines.models import Machine, SiteDefaults
+from machines.scenes import scenes
+from machines.states import doing
+from ui.htmx import answer, wants
+from zones.models import Zone
+
+MINE_PER_PAGE = 20
+HISTORY = 8
+LATELY = 3
+
+
+def machine_for(request: UserRequest, pk: int, action: str) -> Machine:
+    """The machine, where the viewer may do `action` on it.
+
+    Raises Http404 for one the viewer may not see, PermissionDenied for one seen on which `action` is not theirs.
+    """
+    parts = Machine.objects.select_related("host", "zone__external", "owner", "image")
+    machine = parts.visible_to(request.user, action).filter(pk=pk).first()
+    if machine is None:
+        seen = get_object_or_404(parts.visible_to(request.user), pk=pk)
+        raise PermissionDenied(
+            f"You may see {seen.name}, but not {RULES[action].says.replace('a machine', 'it')}. "
+            f"That is for {seen.owner}, whose it is, and for the operators."
+        )
+    return machine
+
+
+@page("machine.view")
+def list_(request: UserRequest) -> HttpResponse:
+    """Every machine, those in trouble first; whoever is no operator has a page of their own."""
+    if not request.user.is_operator:
+        return redirect("machines:mine")
+    shown = listing(Machine.objects.visible_to(request.user), Filter.of(request.GET), request.GET.get("page"))
+    context = {"list": shown, "states": [(key, label) for key, label in LABELS.items() if key]}
+    return answer(request, "machines/list.html", {"rows": "machines/_rows.html"}, context)
+
+
+@page("machine.view")
+def mine(request: UserRequest) -> HttpResponse:
+    """The viewer's machines: how they are, how to get in, what can be done."""
+    if request.user.is_operator:
+        return redirect("machines:list")
+    machines = Machine.objects.visible_to(request.user).select_related("host", "zone", "owner", "image")
+    machines = machines.prefetch_related("ssh_keys__user").order_by("name")
+    page_ = Paginator(machines, MINE_PER_PAGE).get_page(request.GET.get("page"))
+    seen = scenes(request.user, list(page_.object_list))
+    digest = "+".join(scene.digest for scene in seen)
+    if wants(request) == "cards" and request.GET.get("seen") == digest:
+        return HttpResponse(status=204)
+    lately = histories([scene.machine for scene in seen], LATELY)
+    context = {
+        "page": page_,
+        "cards": [(scene, lately[scene.machine.pk]) for scene in seen],
+        "digest": digest,
+        "keys": request.user.ssh_keys.all(),
+        "working": any(scene.working for scene in seen),
+        "fragment": wants(request) == "cards",
+        "stale": next((scene.machine.host for scene in seen if scene.stale), None),
+    }
+    return answer(request, "machines/mine.html", {"cards": "machines/_cards.html"}, context)
+
+
+@page("machine.view")
+def detail(request: UserRequest, pk: int) -> HttpResponse:
+    """One machine; its live part asks again every two seconds and is sent only when it reads differently."""
+    machine = machine_for(request, pk, "machine.view")
+    return _show(request, machine)
+
+
+def _show(request: UserRequest, machine: Machine, form: KeysForm | None = None, status: int = 200) -> HttpResponse:
+    (scene,) = scenes(request.user, [machine])
+    back = "machines:list" if request.user.is_operator else "machines:mine"
+    context: dict[str, Any] = {"scene": scene, "machine": machine, "back": back}
+    if wants(request) == "live":
+        if request.GET.get("seen") == scene.digest:
+            return HttpResponse(status=204)
+        response = answer(request, "machines/_live.html", {}, context | {"fragment": True})
+        # The history listens for it.
+        response["HX-Trigger"] = "machine-changed"
+        return response
+    if scene.offers.key:
+        context["form"] = form or KeysForm(machine=machine, user=request.user)
+    context["keys"] = machine.ssh_keys.select_related("user")
+    context["lines"] = histories([machine], HISTORY)[machine.pk]
+    return answer(request, "machines/detail.html", {}, context, status=status)
+
+
+@page("machine.view")
+def history(request: UserRequest, pk: int) -> HttpResponse:
+    """What was done to a machine, as a fragment of its page."""
+    machine = machine_for(request, pk, "machine.view")
+    lines = histories([machine], HISTORY)[machine.pk]
+    return answer(request, "machines/_history.html", {}, {"lines": lines, "machine": machine})
+
+
+@page("machine.create", methods=("GET", "POST"))
+def create(request: UserRequest) -> HttpResponse:
+    """A new machine from a name and an address; its plan is shown on the job's page before anything happens."""
+    asked = request.POST if request.method == "POST" else request.GET
+    defaults = SiteDefaults.objects.select_related("image", "host").order_by("host").first()
+    if request.method == "GET" or "look" in asked:
+        # Also another owner's keys asked for without script: what was typed stays, nothing is judged yet.
+        form = CreateForm(initial=asked.dict(), user=request.user, defaults=defaults)
+        return _create_page(request, form, defaults)
+    form = CreateForm(asked, user=request.user, defaults=defaults)
+    refused: Refused | None = None
+    if form.is_valid():
+        try:
+            return redirect("hosts:job", _create(request, form).pk)
+        except ValidationError as error:
+            form.take(error)
+        except Refused as error:
+            refused = error
+    return _create_page(request, form, defaults, refused)
+
+
+def _create(request: UserRequest, form: CreateForm) -> Job:
+    wish = dict(form.cleaned_data)
+    return services.machine_create(actor_of(request), host=wish["zone"].host, **wish)
+
+
+def _create_page(
+    request: UserRequest, form: CreateForm, defaults: SiteDefaults | None, refused: Refused | None = None
+) -> HttpResponse:
+    zones = list(Zone.objects.select_related("host")[:8])
+    free = [(zone, services.free_addresses(zone, 3)) for zone in zones]
+    context = {"form": form, "defaults": defaults, "free": free, "refused": refused}
+    status = 409 if refused else 422 if form.errors else 200
+    return answer(request, "machines/create.html", {"keys": "machines/_keys.html"}, context, status=status)
+
+
+Service = Callable[..., Job]
+
+
+def _ask(request: UserRequest, pk: int, action: str, service: Service) -> HttpResponse:
+    """Ask for a job on a machine, say so, go back to where the button was."""
+    machine = machine_for(request, pk, action)
+    try:
+        job = service(actor_of(request), machine)
+        messages.success(request, _asked(machine, job))
+    except Refused as error:
+        messages.error(request, f"{error.message} {error.note}".strip())
+    if request.POST.get("back") == "mine":
+        return redirect("machines:mine")
+    return redirect("machines:detail", pk)
+
+
+def _asked(machine: Machine, job: Job) -> str:
+    said = f"{doing(job).noun[0].upper()}{doing(job).noun[1:]} of {machine.name} asked for."
+    if machine.host.fresh:
+        return said
+    return f"{said} {machine.host} does not answer now; it is done when its worker is back."
+
+
+@page("machine.start", methods=("POST",))
+def start(request: UserRequest, pk: int) -> HttpResponse:
+    return _ask(request, pk, "machine.start", services.machine_start)
+
+
+@page("machine.stop", methods=("POST",))
+def stop(request: UserRequest, pk: int) -> HttpResponse:
+    return _ask(request, pk, "machine.stop", services.machine_stop)
+
+
+@page("machine.reboot", methods=("POST",))
+def reboot(request: UserRequest, pk: int) -> HttpResponse:
+    return _ask(request, pk, "machine.reboot", services.machine_reboot)
+
+
+@page("machine.key", methods=("POST",))
+def key(request: UserRequest, pk: int) -> HttpResponse:
+    """Put exactly the chosen SSH keys on the machine."""
+    machine = machine_for(request, pk, "machine.key")
+    form = KeysForm(request.POST, machine=machine, user=request.user)
+    if not form.is_valid():
+        return _show(request, machine, form, status=422)
+    return _ask(
+        request,
+        pk,
+        "machine.key",
+        lambda actor, machine: services.machine_key(actor, machine, list(form.cleaned_data["ssh_keys"])),
+    )
+
+
+@page("machine.password", methods=("POST",))
+@sensitive_variables("password")
+def password(request: UserRequest, pk: int) -> HttpResponse:
+    """A one-time root password: on this very page and nowhere else, not in a URL, a message, the log or the audit."""
+    machine = machine_for(request, pk, "machine.password")
+    try:
+        password, job = services.machine_password(actor_of(request), machine)
+    except Refused as error:
+        messages.error(request, f"{error.message} {error.note}".strip())
+        return redirect("machines:detail", pk)
+    (scene,) = scenes(request.user, [machine])
+    response = render(request, "machines/password.html", {"scene": scene, "password": password, "job": job})
+    response["Cache-Control"] = "no-store, private"
+    return response
+
+
+@page("machine.delete", methods=("GET", "POST"))
+def delete(request: UserRequest, pk: int) -> HttpResponse:
+    """What is lost with the machine, and its name once more; then the plan on the job's page."""
+    machine = machine_for(request, pk, "machine.delete")
+    posted = request.method == "POST"
+    form = DeleteForm(request.POST if posted else None, machine=machine)
+    refused: Refused | None = None
+    if posted and form.is_valid():
+        try:
+            job = services.machine_delete(actor_of(request), machine, reason=form.cleaned_data["reason"])
+            return redirect("hosts:job", job.pk)
+        except Refused as error:
+            refused = error
+    (scene,) = scenes(request.user, [machine])
+    context = {"form": form, "scene": scene, "machine": machine, "refused": refused}
+    status = 409 if refused else 422 if form.errors else 200
+    return render(request, "machines/delete.html", context, status=status)
+
+
+@page("machine.start", methods=("POST",))
+def bulk(request: UserRequest) -> HttpResponse:
+    """Start, stop or restart several: first a page that names each, then, confirmed, one job each."""
+    what = bulks.BULKS.get(request.POST.get("do", ""))
+    ids = [
+        int(pk) for pk in request.POST.getlist("id")[: bulks.LIMIT] if pk.isascii() and pk.isdigit() and len(pk) < 10
+    ]
+    if what is None or not ids:
+        messages.warning(request, "Choose at least one machine, then what to do with them.")
+        return redirect("machines:list")
+    machines = Machine.objects.visible_to(request.user, what.action).filter(pk__in=ids)
+    chosen = scenes(request.user, list(machines.select_related("host", "zone", "owner").order_by("name")))
+    parts = what.sort(chosen)
+    if "confirmed" not in request.POST:
+        return render(request, "machines/bulk.html", {"what": what, "parts": parts})
+    asked, refused = what.ask(actor_of(request), parts.do, request.POST.get("reason", "").strip()[:200])
+    if asked:
+        messages.success(request, f"{what.noun} asked for: {', '.join(asked)}.")
+    for refusal in refused:
+        messages.error(request, refusal)
+    return redirect("machines:list")
