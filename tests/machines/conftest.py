@@ -50,7 +50,7 @@ def debian(spec: MachineSpec) -> MachineSpec:
 
 
 @pytest.fixture
-def host() -> State:
+def bare() -> State:
     """A host with the zone's bridge and the image's golden filesystem, and nothing of the machine."""
     bridge = Link(name="xen-br2", up=True, kind="bridge", addresses=("10.10.2.1/24",))
     golden = Golden(digest=DIGEST, path=f"/var/lib/fridu/golden/{DIGEST}.ext4", size_bytes=14 << 20)

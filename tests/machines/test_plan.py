@@ -49,8 +49,8 @@ def compare(name: str, text: str) -> None:
 
 
 @pytest.fixture
-def running(spec: MachineSpec, host: State) -> State:
-    return after(plan.plan_create(spec, host), host)
+def running(spec: MachineSpec, bare: State) -> State:
+    return after(plan.plan_create(spec, bare), bare)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def new_password(spec: MachineSpec, state: State) -> Plan:
 
 
 PLANS: dict[str, tuple[Planner, str]] = {
-    "create": (plan.plan_create, "host"),
+    "create": (plan.plan_create, "bare"),
     "start": (plan.plan_start, "off"),
     "stop": (plan.plan_stop, "running"),
     "reboot": (reboot, "running"),
@@ -123,14 +123,14 @@ def test_every_step_that_overwrites_or_removes_looks_again_right_before(
             assert step.relies_on, step.title
 
 
-def test_the_first_machine_of_an_image_has_its_golden_filesystem_made(spec: MachineSpec, host: State):
-    made = plan.plan_create(spec, host.without("goldens", spec.image.digest))
+def test_the_first_machine_of_an_image_has_its_golden_filesystem_made(spec: MachineSpec, bare: State):
+    made = plan.plan_create(spec, bare.without("goldens", spec.image.digest))
     assert stages(made)[0] == "image"
     assert f"digest={spec.image.digest}" in made.steps[0].shown
 
 
-def test_the_operator_sees_the_seeds_stages_in_the_seeds_order(spec: MachineSpec, host: State):
-    seen = list(dict.fromkeys(stages(plan.plan_create(spec, host))))
+def test_the_operator_sees_the_seeds_stages_in_the_seeds_order(spec: MachineSpec, bare: State):
+    seen = list(dict.fromkeys(stages(plan.plan_create(spec, bare))))
     assert seen == ["lvmcreate", "fscreate", "installroot", "tuneroot", "updateether", "createvmconf", "start"]
 
 
@@ -138,13 +138,13 @@ def test_a_debian_machine_is_tuned_by_its_own_family(debian: MachineSpec):
     compare("tune-debian.json", render.tuning(debian) + "\n")
 
 
-def test_a_secret_stands_in_a_plan_as_stars_and_its_name_alone_makes_the_digest(spec: MachineSpec, host: State):
-    made = plan.plan_create(replace(spec, password="c0ffee"), host)
+def test_a_secret_stands_in_a_plan_as_stars_and_its_name_alone_makes_the_digest(spec: MachineSpec, bare: State):
+    made = plan.plan_create(replace(spec, password="c0ffee"), bare)
     tune = next(s for s in made.steps if s.stage == "tuneroot")
     assert "****" in tune.shown
     assert ROOT_HASH not in tune.shown
     assert ROOT_HASH not in hidden(text_of(made))
-    assert made.digest != plan.plan_create(spec, host).digest
+    assert made.digest != plan.plan_create(spec, bare).digest
 
 
 def test_changing_the_keys_leaves_the_password_and_the_other_way_round(spec: MachineSpec, running: State):
@@ -170,22 +170,22 @@ def volume(spec: MachineSpec, machine: str) -> Volume:
 @pytest.mark.parametrize(("machine", "says"), [("", "not made by Fridu"), ("0" * 32, "another machine")])
 @pytest.mark.parametrize("planner", [plan.plan_create, plan.plan_start, plan.plan_stop, reboot, plan.plan_key])
 def test_it_refuses_a_volume_of_that_name_without_our_mark(
-    planner: Planner, machine: str, says: str, spec: MachineSpec, host: State
+    planner: Planner, machine: str, says: str, spec: MachineSpec, bare: State
 ):
     with pytest.raises(Refused, match=says) as refused:
-        planner(spec, host.having("volumes", spec.volume, volume(spec, machine)))
+        planner(spec, bare.having("volumes", spec.volume, volume(spec, machine)))
     assert "WEB-Dom-root" in refused.value.message
     assert "another name" in refused.value.note
 
 
 @pytest.mark.parametrize("planner", [plan.plan_create, plan.plan_start, plan.plan_stop, reboot, plan.plan_key])
-def test_it_refuses_a_domain_of_that_name_with_another_uuid(planner: Planner, spec: MachineSpec, host: State):
+def test_it_refuses_a_domain_of_that_name_with_another_uuid(planner: Planner, spec: MachineSpec, bare: State):
     with pytest.raises(Refused, match="another machine called WEB-Dom"):
-        planner(spec, host.having("domains", spec.name, Domain(name=spec.name, uuid="1" * 32, running=True)))
+        planner(spec, bare.having("domains", spec.name, Domain(name=spec.name, uuid="1" * 32, running=True)))
 
 
-def test_deleting_leaves_strangers_of_the_same_name_alone(spec: MachineSpec, host: State):
-    state = host.having("domains", spec.name, Domain(name=spec.name, uuid="1" * 32, running=True))
+def test_deleting_leaves_strangers_of_the_same_name_alone(spec: MachineSpec, bare: State):
+    state = bare.having("domains", spec.name, Domain(name=spec.name, uuid="1" * 32, running=True))
     made = plan.plan_delete(spec, state.having("volumes", spec.volume, volume(spec, "")))
     assert made.steps == ()
     assert [item.title for item in made.items] == [
@@ -194,33 +194,33 @@ def test_deleting_leaves_strangers_of_the_same_name_alone(spec: MachineSpec, hos
     ]
 
 
-def test_it_refuses_a_root_too_small_for_the_image(spec: MachineSpec, host: State):
+def test_it_refuses_a_root_too_small_for_the_image(spec: MachineSpec, bare: State):
     with pytest.raises(Refused, match="needs a root of 32 MB"):
-        plan.plan_create(replace(spec, root_mib=31), host)
+        plan.plan_create(replace(spec, root_mib=31), bare)
 
 
-def test_it_refuses_a_root_smaller_than_what_the_golden_filesystem_turned_out_to_take(spec: MachineSpec, host: State):
-    large = replace(host.goldens[spec.image.digest], size_bytes=(300 << 20) + 1)
+def test_it_refuses_a_root_smaller_than_what_the_golden_filesystem_turned_out_to_take(spec: MachineSpec, bare: State):
+    large = replace(bare.goldens[spec.image.digest], size_bytes=(300 << 20) + 1)
     with pytest.raises(Refused, match="needs a root of 301 MB"):
-        plan.plan_create(spec, host.having("goldens", spec.image.digest, large))
+        plan.plan_create(spec, bare.having("goldens", spec.image.digest, large))
 
 
-def test_it_refuses_a_root_larger_than_the_room_for_volumes(spec: MachineSpec, host: State):
+def test_it_refuses_a_root_larger_than_the_room_for_volumes(spec: MachineSpec, bare: State):
     with pytest.raises(Refused, match="255 MB are free"):
-        plan.plan_create(spec, replace(host, free_bytes=255 << 20))
+        plan.plan_create(spec, replace(bare, free_bytes=255 << 20))
 
 
 def test_a_volume_that_is_there_already_needs_no_room(spec: MachineSpec, running: State):
     assert plan.plan_create(spec, replace(running, free_bytes=0, free_memory_mib=0)).steps == ()
 
 
-def test_it_refuses_an_image_whose_archive_is_missing(spec: MachineSpec, host: State):
-    state = host.without("goldens", spec.image.digest).without("archives", spec.image.archive)
+def test_it_refuses_an_image_whose_archive_is_missing(spec: MachineSpec, bare: State):
+    state = bare.without("goldens", spec.image.digest).without("archives", spec.image.archive)
     with pytest.raises(Refused, match=r"tiny\.tar\.gz"):
         plan.plan_create(spec, state)
 
 
-@pytest.mark.parametrize(("planner", "state"), [(plan.plan_create, "host"), (plan.plan_start, "off")])
+@pytest.mark.parametrize(("planner", "state"), [(plan.plan_create, "bare"), (plan.plan_start, "off")])
 def test_it_refuses_more_memory_than_is_free(
     planner: Planner, state: str, spec: MachineSpec, request: pytest.FixtureRequest
 ):
@@ -228,7 +228,7 @@ def test_it_refuses_more_memory_than_is_free(
         planner(spec, replace(request.getfixturevalue(state), free_memory_mib=127))
 
 
-@pytest.mark.parametrize(("planner", "state"), [(plan.plan_create, "host"), (plan.plan_start, "off")])
+@pytest.mark.parametrize(("planner", "state"), [(plan.plan_create, "bare"), (plan.plan_start, "off")])
 def test_it_refuses_a_zone_that_is_not_on_the_host(
     planner: Planner, state: str, spec: MachineSpec, request: pytest.FixtureRequest
 ):
@@ -238,15 +238,15 @@ def test_it_refuses_a_zone_that_is_not_on_the_host(
 
 
 @pytest.mark.parametrize("planner", [plan.plan_start, reboot, plan.plan_key, plan.plan_password])
-def test_it_refuses_a_machine_whose_creation_was_never_finished(planner: Planner, spec: MachineSpec, host: State):
-    made = plan.plan_create(spec, host)
-    state = host
+def test_it_refuses_a_machine_whose_creation_was_never_finished(planner: Planner, spec: MachineSpec, bare: State):
+    made = plan.plan_create(spec, bare)
+    state = bare
     for step in made.steps[:2]:  # volume and root, untuned
         state = step.after(state)
     with pytest.raises(Refused, match="never finished"):
         planner(spec, state)
     with pytest.raises(Refused, match="missing"):
-        planner(spec, host)
+        planner(spec, bare)
 
 
 def test_under_xen_nobody_mounts_what_an_owner_had_root_on(spec: MachineSpec, running: State):
