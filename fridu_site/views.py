@@ -2,23 +2,63 @@
 
 from __future__ import annotations
 
+import hashlib
+from typing import Any
+
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
+from accounts.access import may_somewhere
 from accounts.doors import UserRequest, page
+from audit import show
+from audit.models import Entry
+from fridu_site.network import network_of, stale
+from hosts.models import Host
 from ui import registry
-from ui.htmx import answer
+from ui.drawing import PHONE, WIDE, draw
+from ui.htmx import answer, wants
 
 
 @page("help.view")
 def overview(request: UserRequest) -> HttpResponse:
     """The operator's home page; whoever has another home is led there."""
-    if request.user.is_auditor:
-        return redirect("audit:log")
-    if not request.user.is_operator:
-        return redirect("machines:list")
-    context = {"needs": registry.needs(request)}
+    if not may_somewhere(request.user, "overview.view"):
+        return redirect("audit:log" if request.user.is_auditor else "machines:mine")
+    hosts = list(Host.objects.all())
+    host = next((h for h in hosts if h.name == request.GET.get("host")), hosts[0] if hosts else None)
+    context: dict[str, Any] = {"hosts": hosts, "host": host}
+    if host:
+        context |= _drawn(host)
+        if wants(request) == "network" and request.GET.get("seen") == context["seen"]:
+            return _only_the_time(request, context)
+    context["needs"] = registry.needs(request)
+    if not wants(request):
+        context["lately"] = show.lines(Entry.objects.order_by("-seq")[:6])
     return answer(request, "overview.html", {"network": "_network.html"}, context)
+
+
+def _drawn(host: Host) -> dict[str, Any]:
+    network = network_of(host)
+    if not host.fresh:
+        network = stale(network)
+    wide, phone = draw(network.site, WIDE), draw(network.site, PHONE)
+    # The words of a state age ("running for 3 minutes"); only what is drawn decides whether to draw anew.
+    seen = hashlib.sha256(f"{wide}{network.lead}{host.fresh}".encode()).hexdigest()[:12]
+    return {"network": network, "wide": wide, "phone": phone, "seen": seen, "room": _room(host, network)}
+
+
+def _room(host: Host, network: Any) -> dict[str, float]:
+    """Memory promised and what there is for machines; root volumes and free disk."""
+    memory = host.figures.get("free_memory_mib", 0) + network.running_mib
+    return {"memory_mib": memory, "free_bytes": host.figures.get("free_bytes", 0)}
+
+
+def _only_the_time(request: UserRequest, context: dict[str, Any]) -> HttpResponse:
+    """Nothing new to draw: leave the drawing, and the focus in it, alone."""
+    response = render(request, "_network_seen.html", {**context, "oob": True})
+    response["HX-Reswap"] = "none"
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 @page("machine.view")

@@ -125,7 +125,7 @@ def at_random(seed: int) -> Site:
                 name=r.choice(["a", "web-" * 9, "<script>\"&'", "ü" * 12, "\x00\x1b["]) + f"{i}-{j}",
                 ip=f"10.{i}.0.{j + 2}",
                 owner=r.choice(["x", "association-du-quartier", ""]),
-                state=r.choice(["run", "off", "busy", "bad", "miss", "old", "none"]),
+                state=r.choice(["run", "off", "busy", "bad", "wait", "miss", "old", "none"]),
                 href=r.choice(["", "/machines/1/?a=1&b=2"]),
                 key=f"{i}-{j}",
             )

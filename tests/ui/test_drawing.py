@@ -25,23 +25,23 @@ def boxes(svg: str):
         yield float(x), float(x) + float(width)
 
 
-@pytest.mark.parametrize("hundred", range(6))
 @pytest.mark.parametrize("width", [WIDE, 980, PHONE])
-def test_any_site_is_well_formed_stable_and_inside_its_box(hundred, width):
+def test_any_site_is_well_formed_stable_and_inside_its_box(width):
     kinds = set()
-    for seed in range(100 * hundred, 100 * hundred + 100):
-        svg = draw(at_random(seed), width)
+    for seed in range(600):
+        site = at_random(seed)
+        svg = draw(site, width)
         root = ElementTree.fromstring(svg)
-        assert svg == draw(at_random(seed), width)
-        assert all(-1 <= left and right <= width + 1 for left, right in boxes(svg)), seed
+        if seed % 10 == 0:
+            assert svg == draw(at_random(seed), width)
+        assert all(left >= -1 and right <= width + 1 for left, right in boxes(svg)), seed
         _, _, wide, high = map(float, root.get("viewBox").split())
         assert wide == width
         assert all(float(e.get("y", 0)) <= high + 1 for e in root.iter()), seed
         ids = [e.get("id") for e in root.iter() if e.get("id")]
         assert len(ids) == len(set(ids)), seed
         kinds.add(kind(svg))
-    assert kinds <= ({"stack"} if width < 600 else {"cards", "rows", "grid", "blank"})
-    assert len(kinds) > 1 or width < 600
+    assert kinds == ({"stack"} if width < 600 else {"cards", "rows", "grid", "blank"})
 
 
 def test_detail_falls_with_size():

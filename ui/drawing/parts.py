@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from ui import words
 from ui.drawing.site import WORDS, Machine, Service, Site, Zone
 
 SANS, MONO = 0.57, 0.61  # mean width of a character, in em
 SMALL, TEXT, NAME = 11.5, 13.0, 13.5
 MARK = 24  # the grid's pitch: the smallest target a finger or a shaky hand can hit
-_CONTROL = {code: None for code in range(32)}  # XML 1.0 knows no control characters
+_CONTROL = dict.fromkeys(range(32))  # XML 1.0 knows no control characters
 
 
 def width_of(text: str, size: float = TEXT, *, mono: bool = False) -> float:
@@ -105,6 +106,12 @@ class Sheet:
             self.path(f"M{num(x)} {num(y - r)}a{num(r)} {num(r)} 0 0 1 0 {num(2 * r)}z", "k-half")
         elif state == "bad":
             self.path(f"M{num(x)} {num(y - r - 0.5)}l{num(r + 1)} {num(2 * r)}h{num(-2 * r - 2)}z", "k-bad")
+        elif state == "wait":
+            self.path(
+                f"M{num(x)} {num(y - r - 0.5)}l{num(r + 0.5)} {num(r + 0.5)}l{num(-r - 0.5)} {num(r + 0.5)}"
+                f"l{num(-r - 0.5)} {num(-r - 0.5)}z",
+                "k-wait",
+            )
         else:
             self.circle(x, y, r - 0.5, "k-old" if state == "old" else "k-miss")
 
@@ -115,7 +122,8 @@ class Sheet:
         """Published ports on their connector, centred on `x`."""
         said = ports_short(services, room - 16)
         width, inner = width_of(said, SMALL, mono=True) + 16, self.inner()
-        inner.rect(x - width / 2, y, width, 22, look, 11)
+        waits = " n-ppend" if any(s.pending for s in services) else ""
+        inner.rect(x - width / 2, y, width, 22, look + waits, 11)
         inner.text(x, y + 15, said, "m s2", "middle")
         self.titled(ports_long(services), inner)
 
@@ -144,10 +152,8 @@ class Sheet:
     def svg(self, width: float, height: float, kind: str) -> str:
         """The whole drawing."""
         zones, machines = len(self.site.zones), sum(m.state != "none" for z in self.site.zones for m in z.machines)
-        label = (
-            f"Network of {self.site.host}: {zones} zone{'s' * (zones != 1)}, {machines} machine{'s' * (machines != 1)}. "
-            "The list below says the same in words."
-        )
+        counted = f"{words.count(zones, 'zone')}, {words.count(machines, 'machine')}"
+        label = f"Network of {self.site.host}: {counted}. The list below says the same in words."
         size = f'viewBox="0 0 {num(width)} {num(height)}" width="{num(width)}" height="{num(height)}"'
         body = "\n".join(self.body)
         return f'<svg class="net net-{kind}" {size} role="group" aria-label="{safe(label)}">\n{body}\n</svg>'

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-State = Literal["run", "off", "busy", "bad", "miss", "old", "none"]
+State = Literal["run", "off", "busy", "bad", "wait", "miss", "old", "none"]
 
 WORDS: dict[State, str] = {
     "run": "running",
     "off": "stopped",
     "busy": "working",
     "bad": "failed",
+    "wait": "waits",
     "miss": "missing",
     "old": "not seen yet",
     "none": "no machine",
 }
-TROUBLE_FIRST: tuple[State, ...] = ("bad", "miss", "none", "busy", "old", "run", "off")
+TROUBLE_FIRST: tuple[State, ...] = ("bad", "miss", "none", "wait", "busy", "old", "run", "off")
 VPN = ""  # the VPN's name in Reach: no zone has it
 
 
@@ -77,7 +78,10 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """A published port (or range up to `last`) of an external address, to a machine's port."""
+    """A published port (or range up to `last`) of an external address, to a machine's port.
+
+    `pending` says what the next apply of the firewall does to it, "" where it is in force as wished.
+    """
 
     addr: str
     proto: str
@@ -85,6 +89,7 @@ class Service:
     machine: str
     to: int
     last: int = 0
+    pending: str = ""
 
     @property
     def ports(self) -> str:
@@ -101,7 +106,8 @@ class Service:
 
     @property
     def said(self) -> str:
-        return f"{self.proto} {self.ports} of {self.addr} to {self.machine}:{self.to}"
+        said = f"{self.proto} {self.ports} of {self.addr} to {self.machine}:{self.to}"
+        return f"{said} ({self.pending})" if self.pending else said
 
 
 @dataclass(frozen=True, kw_only=True)
