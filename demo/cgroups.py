@@ -16,6 +16,7 @@ from demo.layout import Layout, Problem
 
 ROOT = Path("/sys/fs/cgroup")
 WANTED = ("cpu", "cpuset", "io", "memory", "pids")  # of v2; cpu and memory must be there
+OFFERED = "cgroup-offered"  # in the state folder: controllers that the box's root group had not handed down before us
 NONE_THERE = (
     "This box offers no control groups for memory and CPU, so machines can't be kept to their size. "
     "Use a Debian box or virtual machine whose /sys/fs/cgroup has them (not a container)."
@@ -56,7 +57,7 @@ def make(layout: Layout) -> None:
     for hierarchy in hierarchies():
         try:
             if not hierarchy.controllers:
-                _offer(hierarchy.path, ("cpu", "memory"))
+                (layout.var / OFFERED).write_text(" ".join(_offer(hierarchy.path, ("cpu", "memory"))))
             group = hierarchy.path / layout.cgroup
             group.mkdir(exist_ok=True)
             if "cpuset" in hierarchy.controllers.split(","):
@@ -94,6 +95,11 @@ def remove(layout: Layout, *, patience_s: float = 10.0) -> None:
             if time.monotonic() > deadline:
                 raise Problem(f"The control group {group} still has processes; see {group}/cgroup.procs.")
             time.sleep(0.02)
+    offered = layout.var / OFFERED
+    for name in offered.read_text().split() if offered.exists() else ():
+        with contextlib.suppress(OSError):  # EBUSY: somebody else has come to use it
+            (ROOT / "cgroup.subtree_control").write_text(f"-{name}")
+    offered.unlink(missing_ok=True)
 
 
 def _removed(group: Path) -> bool:
@@ -104,10 +110,11 @@ def _removed(group: Path) -> bool:
     return False
 
 
-def _offer(group: Path, names: tuple[str, ...]) -> None:
-    """Let `group`'s children use those of `names` that it has itself."""
+def _offer(group: Path, names: tuple[str, ...]) -> list[str]:
+    """Let `group`'s children use those of `names` that it has itself; returns which are new to them."""
     there = set((group / "cgroup.controllers").read_text().split())
     already = set((group / "cgroup.subtree_control").read_text().split())
-    for name in names:
-        if name in there and name not in already:
-            (group / "cgroup.subtree_control").write_text(f"+{name}")
+    new = [name for name in names if name in there and name not in already]
+    for name in new:
+        (group / "cgroup.subtree_control").write_text(f"+{name}")
+    return new

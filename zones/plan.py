@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from ipaddress import IPv4Interface
 
-from dom0 import dnsmasq, members
+from dom0 import bridge, dnsmasq, members
 from dom0.errors import Refused
 from dom0.members import Member
 from dom0.plan import Draft, Plan
@@ -31,14 +31,18 @@ def present(spec: ZoneSpec, state: State) -> Plan:
     _up(spec, draft)
     _membership(spec, draft)
     _dnsmasq(spec, draft)
+    _keep(spec, draft)
     return draft.plan()
 
 
 def absent(spec: ZoneSpec, state: State) -> Plan:
     """Steps after which nothing of the zone is left. Raises Refused while something is attached to its bridge."""
     draft = Draft(state)
+    for path in (spec.bridge_file, spec.members_file):
+        _remove(draft, "boot", f"Forget {spec.name} for the next boot", path)
     _no_dnsmasq(spec, draft)
     _no_bridge(spec, draft)
+    _remove(draft, "boot", f"Forget {spec.bridge} for the next boot", spec.bridge_file)
     _no_membership(spec, draft)
     return draft.plan()
 
@@ -50,7 +54,7 @@ def looked_at(spec: ZoneSpec) -> dict[str, tuple[str, ...]]:
         "sysctls": (render.V6, *(key for key, _ in render.sysctls(spec.bridge))),
         "services": (dnsmasq.service(spec.name),),
         "members": tuple(m.key for m in _members(spec)),
-        "files": (spec.files.conf, spec.files.leases, spec.members_file),
+        "files": (spec.files.conf, spec.files.leases, spec.bridge_file, spec.members_file),
     }
 
 
@@ -59,8 +63,8 @@ def _ours(spec: ZoneSpec, link: Link) -> bool:
 
 
 def _refuse_strangers(spec: ZoneSpec, state: State) -> None:
-    bridge = state.links.get(spec.bridge)
-    if bridge and not _ours(spec, bridge):
+    found = state.links.get(spec.bridge)
+    if found and not _ours(spec, found):
         raise Refused(
             f"{spec.host} has an interface {spec.bridge} already, and it is not zone {spec.name}'s.",
             note=f"Give the zone another bridge, or remove that one on the host: ip link delete {spec.bridge}.",
@@ -78,14 +82,13 @@ def _bridge(spec: ZoneSpec, draft: Draft) -> None:
     if spec.bridge in draft.state.links:
         draft.so("bridge", f"{spec.bridge} is there")
         return
-    mac = render.bridge_mac(spec.host, spec.name)
-    kind = ("type", "bridge", "forward_delay", "0", "stp_state", "0")
+    made = render.bridge(spec)
     draft.do(
         Step(
             stage="bridge",
             title=f"Make the bridge {spec.bridge}",
-            action=Command(argv=("ip", "link", "add", spec.bridge, "address", mac, *kind)),
-            effect=(Put(room="links", key=spec.bridge, value=Link(name=spec.bridge, kind="bridge", mac=mac)),),
+            action=Command(argv=made.add),
+            effect=(Put(room="links", key=spec.bridge, value=Link(name=spec.bridge, kind="bridge", mac=made.mac)),),
         )
     )
 
@@ -102,7 +105,7 @@ def _settings(spec: ZoneSpec, draft: Draft) -> None:
         Step(
             stage="sysctl",
             title=f"Close {spec.bridge} to IPv6, redirects and source routes",
-            action=Command(argv=("sysctl", "-w", *(f"{key}={value}" for key, value in wrong))),
+            action=Command(argv=bridge.settings(wrong)),
             effect=tuple(Put(room="sysctls", key=key, value=value) for key, value in wrong),
         )
     )
@@ -131,7 +134,7 @@ def _ip_address(spec: ZoneSpec, draft: Draft, verb: str, address: str, left: tup
         Step(
             stage="address",
             title=says,
-            action=Command(argv=("ip", "address", verb, address, "dev", spec.bridge)),
+            action=Command(argv=render.bridge(spec).addressed(verb, address)),
             effect=(Put(room="links", key=spec.bridge, value=link),),
         )
     )
@@ -146,10 +149,12 @@ def _up(spec: ZoneSpec, draft: Draft) -> None:
         Step(
             stage="up",
             title=f"Set {spec.bridge} up",
-            action=Command(argv=("ip", "link", "set", spec.bridge, "up")),
+            action=Command(argv=render.bridge(spec).up),
             effect=(Put(room="links", key=spec.bridge, value=replace(link, up=True)),),
         )
     )
+    if draft.state.files.get(spec.bridge_file) != render.bridge_batch(spec):
+        _write(draft, "boot", f"Keep {spec.bridge} for the next boot", spec.bridge_file, render.bridge_batch(spec))
 
 
 def _members(spec: ZoneSpec) -> tuple[Member, ...]:
@@ -159,16 +164,24 @@ def _members(spec: ZoneSpec) -> tuple[Member, ...]:
 
 def _membership(spec: ZoneSpec, draft: Draft) -> None:
     missing = [m for m in _members(spec) if m.key not in draft.state.members]
-    boot, _ = members.boot_files(_members(spec))
-    if not missing and draft.state.files.get(spec.members_file) == boot:
+    if not missing:
         draft.so("members", f"The firewall's sets know {spec.network} on {spec.bridge}")
         return
-    for argv in members.create_sets() if missing else ():
+    for argv in members.create_sets():
         draft.do(Step(stage="members", title="Make sure the firewall's sets exist", action=Command(argv=argv)))
     for member in missing:
         _member(draft, f"Tell the firewall: {member.element} in {member.set}", member.add, present=member.key)
-    if draft.state.files.get(spec.members_file) != boot:
-        _write(draft, "members", "Keep that for the next boot", spec.members_file, boot)
+
+
+def _keep(spec: ZoneSpec, draft: Draft) -> None:
+    """What dom0 makes the zone of again when it boots; dnsmasq's configuration is there already."""
+    membership, _ = members.boot_files(_members(spec))
+    kept = (("bridge", spec.bridge_file, render.bridge(spec).text), ("membership", spec.members_file, membership))
+    missing = [each for each in kept if draft.state.files.get(each[1]) != each[2]]
+    for what, path, text in missing:
+        _write(draft, "boot", f"Keep the {what} of {spec.name} for the next boot", path, text)
+    if not missing:
+        draft.so("boot", f"{spec.name} comes back when the host boots")
 
 
 def _member(draft: Draft, title: str, argv: tuple[str, ...], *, present: str = "", gone: str = "") -> None:
@@ -260,4 +273,3 @@ def _no_membership(spec: ZoneSpec, draft: Draft) -> None:
     for member in members.zone_members(spec.bridge, str(spec.network)):
         if member.key in draft.state.members:
             _member(draft, f"Take {member.element} out of {member.set}", member.remove, gone=member.key)
-    _remove(draft, "members", "Forget that for the next boot", spec.members_file)

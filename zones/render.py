@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+from dom0.bridge import Bridge
 from zones.specs import ZoneSpec
 
 LEASE = "1h"
@@ -32,6 +33,16 @@ def sysctls(bridge: str) -> tuple[tuple[str, str], ...]:
         (f"net.ipv4.conf.{bridge}.send_redirects", "0"),
         (f"net.ipv4.conf.{bridge}.accept_source_route", "0"),
         (f"net.ipv4.conf.{bridge}.rp_filter", "1"),
+    )
+
+
+def bridge(spec: ZoneSpec) -> Bridge:
+    """The zone's bridge as dom0 makes it, now and at boot."""
+    return Bridge(
+        name=spec.bridge,
+        mac=bridge_mac(spec.host, spec.name),
+        address=str(spec.interface),
+        sysctls=sysctls(spec.bridge),
     )
 
 

@@ -34,3 +34,8 @@ class ZoneSpec:
     def members_file(self) -> str:
         """What `ipset restore` reads at boot to make the zone a member again."""
         return f"{self.files.state}/members/zone-{self.name}.ipset"
+
+    @property
+    def bridge_file(self) -> str:
+        """What `dom0.boot` makes the bridge of."""
+        return f"{self.files.state}/zones/{self.name}.json"
