@@ -19,6 +19,7 @@ from hosts.services import job_create
 from machines import checks, passwords
 from machines.addresses import VIF_PREFIX, free_addresses, mac_of, vif_of
 from machines.models import Image, Machine, SiteDefaults, verbs_on
+from machines.published import published
 from machines.specs import LOCKED, ROOT_HASH, UID_BLOCK
 from zones.models import Zone
 from zones.services import dependents_of
@@ -178,12 +179,13 @@ def defaults_change(
 
 
 def refuse_needed(machine: Machine) -> None:
-    """Raises Refused while something still points to the machine."""
-    needs = dependents_of(machine)
-    if needs:
-        names = ", ".join(f"{need.kind} {need.name}" for need in needs[:5])
+    """Raises Refused while a port leads to the machine: whoever gets its address next would answer there."""
+    ports = [f"{p.name} ({p.proto} {p.span} of {p.address})" for p in published([machine])[machine.pk]]
+    names = [*ports, *(f"{row.kind} {row.name}" for row in dependents_of(machine))]
+    if names:
         raise Refused(
-            f"{machine.name} is still needed by {names}.", note="Unpublish or move that first, then delete the machine."
+            f"{machine.name} is still needed by {', '.join(names[:5])}.",
+            note="Nothing was changed. Unpublish that and apply the firewall first, then delete the machine.",
         )
 
 
