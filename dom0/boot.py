@@ -38,7 +38,7 @@ def boot(config: HostConfig, say: Say) -> bool:
 def _try(say: Say, what: str, do: Callable[[], None]) -> bool:
     try:
         do()
-    except (FriduError, OSError, ValueError, KeyError, TypeError) as error:
+    except (FriduError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         say(f"{what} failed: {error}")
         return False
     return True

@@ -42,7 +42,6 @@ def absent(spec: ZoneSpec, state: State) -> Plan:
         _remove(draft, "boot", f"Forget {spec.name} for the next boot", path)
     _no_dnsmasq(spec, draft)
     _no_bridge(spec, draft)
-    _remove(draft, "boot", f"Forget {spec.bridge} for the next boot", spec.bridge_file)
     _no_membership(spec, draft)
     return draft.plan()
 
@@ -153,8 +152,6 @@ def _up(spec: ZoneSpec, draft: Draft) -> None:
             effect=(Put(room="links", key=spec.bridge, value=replace(link, up=True)),),
         )
     )
-    if draft.state.files.get(spec.bridge_file) != render.bridge_batch(spec):
-        _write(draft, "boot", f"Keep {spec.bridge} for the next boot", spec.bridge_file, render.bridge_batch(spec))
 
 
 def _members(spec: ZoneSpec) -> tuple[Member, ...]:

@@ -1,0 +1,47 @@
+"""A zone's bridge: the commands that make it, and the file from which it is made again at boot. Pure."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+Argv = tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bridge:
+    """One bridge; `address` as "10.10.1.1/24", `sysctls` as (key, value)."""
+
+    name: str
+    mac: str
+    address: str
+    sysctls: tuple[tuple[str, str], ...]
+
+    @property
+    def add(self) -> Argv:
+        kind = ("type", "bridge", "forward_delay", "0", "stp_state", "0")
+        return ("ip", "link", "add", self.name, "address", self.mac, *kind)
+
+    @property
+    def up(self) -> Argv:
+        return ("ip", "link", "set", self.name, "up")
+
+    def addressed(self, verb: str, address: str) -> Argv:
+        """`verb` is "add" or "del"."""
+        return ("ip", "address", verb, address, "dev", self.name)
+
+    @property
+    def text(self) -> str:
+        """What is kept for the next boot; `read` is its inverse."""
+        return json.dumps({**asdict(self), "sysctls": dict(self.sysctls)}, indent=1) + "\n"
+
+
+def read(text: str) -> Bridge:
+    """The bridge of a kept file. Raises ValueError, KeyError, TypeError or AttributeError where it is none."""
+    data = json.loads(text)
+    return Bridge(**{**data, "sysctls": tuple(data["sysctls"].items())})
+
+
+def settings(pairs: tuple[tuple[str, str], ...]) -> Argv:
+    """Set kernel settings."""
+    return ("sysctl", "-w", *(f"{key}={value}" for key, value in pairs))
