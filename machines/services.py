@@ -253,7 +253,7 @@ def _present(machine: Machine) -> Machine:
 
 def _check_may(actor: Actor, action: str, machine: Machine | None = None) -> None:
     """The same table the views ask, for doors that ask nobody. Raises PermissionDenied."""
-    user = User.objects.filter(pk=actor.id).first()
+    user = User.objects.filter(pk=actor.id or 0).first()
     if user is None or not may(user, action, verbs=verbs_on(user, machine) if machine else frozenset()):
         raise PermissionDenied(f"{actor.name} may not do {action}{f' on {machine.name}' if machine else ''}.")
 
