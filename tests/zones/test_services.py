@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 
 from audit.log import Actor
 from audit.models import Entry
@@ -202,3 +202,16 @@ def test_files_of_a_zone_lie_in_the_folders_of_the_host_file():
     files = Files(state="/s", run="/r", zone="zFulup")
     assert (files.conf, files.ethers, files.hosts) == ("/s/dnsmasq/zFulup.conf", "/s/ethers/zFulup", "/s/hosts/zFulup")
     assert (files.pid, files.leases) == ("/r/dnsmasq/zFulup.pid", "/r/dnsmasq/zFulup.leases")
+
+
+def test_nobody_but_an_operator_can_ask(host, zones, dominig):
+    owner = Actor(id=dominig.pk, name="dominig")
+    for ask in (
+        lambda: create(owner, host),
+        lambda: zone_apply(owner, zones["zFulup"]),
+        lambda: zone_change(owner, zones["zFulup"], external=None, domain=""),
+        lambda: zone_delete(owner, zones["zFulup"]),
+    ):
+        with pytest.raises(PermissionDenied):
+            ask()
+    assert not Job.objects.exists()
