@@ -9,10 +9,14 @@ class FirewallConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from firewall import kinds, published, services
-        from machines.published import register
+        from firewall import kinds, services, shown
+        from machines import published
+        from ui import registry
         from zones.services import register_farewell
 
         kinds.register_kinds()
-        register(published.of_machines)
         register_farewell(services.zone_farewell)
+        published.register(shown.published_of)
+        registry.attention(shown.attention)
+        registry.search(shown.search)
+        registry.fragment("zone.detail", shown.zone_fragment)

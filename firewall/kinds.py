@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.db import models
 from django.utils import timezone
 
 from dom0.errors import Refused
@@ -10,7 +11,8 @@ from dom0.plan import Plan
 from dom0.probe import Scope
 from dom0.state import State
 from firewall import plan as planner
-from firewall.models import Revision
+from firewall import rows
+from firewall.models import PublishedService, Revision
 from firewall.plan import Wish
 from firewall.specs import from_dict
 from hosts.kinds import Kind, register
@@ -72,6 +74,12 @@ def _live(job: Job) -> None:
     states = Revision.State
     Revision.objects.filter(host=revision.host, state=states.LIVE).exclude(pk=revision.pk).update(state=states.FORMER)
     Revision.objects.filter(pk=revision.pk).update(state=states.LIVE, live_at=timezone.now())
+    in_force = set(from_dict(revision.site).services)
+    wished = PublishedService.objects.filter(host=revision.host).select_related("external", "zone")
+    live = [row.pk for row in wished if rows.service_of(row) in in_force]
+    PublishedService.objects.filter(host=revision.host).update(
+        live=models.Case(models.When(pk__in=live, then=True), default=False)
+    )
 
 
 def _failed(job: Job) -> None:

@@ -42,6 +42,7 @@ class PublishedService(models.Model):
     port_last = models.PositiveIntegerField(validators=PORT)
     target = models.GenericIPAddressField(protocol="IPv4", null=True, blank=True, help_text="none: dom0")
     target_port = models.PositiveIntegerField(validators=PORT)
+    live = models.BooleanField(default=False, help_text="the revision in force publishes it just so")
 
     class Meta:
         ordering = ["external_id", "proto", "port"]

@@ -1,0 +1,261 @@
+"""What people type about the firewall. Rules live in services; forms say which words belong to which field."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from firewall import rows
+from firewall.models import Proto, ZoneRestriction, service_grammar
+from firewall.specs import PLACES, Cell, Ports
+from hosts.models import Host
+from machines.models import Machine
+from zones.models import ExternalAddress, Zone
+
+TYPED = {"autocomplete": "off", "spellcheck": "false"}
+
+if TYPE_CHECKING:
+    AddressField = forms.ModelChoiceField[ExternalAddress]
+else:
+    AddressField = forms.ModelChoiceField
+
+
+class AddressChoice(AddressField):
+    """External addresses by what they are, with the zones that go out by each."""
+
+    def label_from_instance(self, obj: ExternalAddress) -> str:
+        zones = ", ".join(zone.name for zone in obj.zones.all())
+        return f"{obj.address}" + (f", {zones}" if zones else "")
+
+
+class PortsField(forms.CharField):
+    """A port or a range of ports, as (first, last)."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(max_length=11, **kwargs)
+        self.widget.attrs |= {**TYPED, "inputmode": "numeric", "class": "mono"}
+
+    def clean(self, value: Any) -> tuple[int, int] | None:
+        text = super().clean(value)
+        if not text:
+            return None
+        first, _, last = text.replace(":", "-").partition("-")
+        if not all(part.isascii() and part.isdigit() for part in (first, last or first)):
+            raise ValidationError("Write a port such as 443, or a range such as 5000-5010.")
+        low, high = int(first), int(last or first)
+        if not 0 < low <= high < 65536:
+            raise ValidationError("Ports go from 1 to 65535, the lower one first.")
+        return low, high
+
+
+class Taking(forms.Form):
+    """A form that takes a service's objections."""
+
+    def take(self, error: ValidationError) -> None:
+        """Put them beside the fields they are about."""
+        for field, messages in getattr(error, "message_dict", {"": error.messages}).items():
+            for message in messages:
+                self.add_error(field if field in self.fields else None, message)
+
+
+def why(**kwargs: Any) -> forms.CharField:
+    return forms.CharField(
+        max_length=200,
+        label="Why",
+        help_text="Stands in the audit log.",
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+        **kwargs,
+    )
+
+
+class PublishForm(Taking):
+    """A port of an external address and where it leads."""
+
+    name = forms.CharField(
+        max_length=31,
+        validators=[service_grammar],
+        error_messages={
+            "required": "Give it a name, for example DomiTLS.",
+            "max_length": "A service's name has at most 31 characters; this one has %(show_value)d.",
+        },
+        help_text="Letters, digits, hyphens and underscores.",
+        widget=forms.TextInput(attrs={**TYPED, "autofocus": True}),
+    )
+    external = AddressChoice(
+        ExternalAddress.objects.none(),
+        required=False,
+        label="External address",
+        empty_label="Every one (a port of dom0 itself)",
+    )
+    proto = forms.ChoiceField(choices=Proto.choices, label="Protocol")
+    port = PortsField(
+        label="External port", error_messages={"required": "Which port? 443, or a range such as 5000-5010."}
+    )
+    target = forms.CharField(
+        max_length=31,
+        label="Leads to",
+        error_messages={"required": "Name a machine, its address, or dom0."},
+        help_text="A machine by name or address; dom0 for one of its own.",
+        widget=forms.TextInput(attrs={**TYPED, "list": "machines"}),
+    )
+    target_port = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=65535,
+        label="Port there",
+        help_text="Left empty: the same. Of a range: its first.",
+        widget=forms.TextInput(attrs={**TYPED, "inputmode": "numeric", "class": "mono"}),
+    )
+    reason = why(required=False)
+
+    def __init__(self, *args: Any, host: Host, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.host = host
+        external = cast(AddressChoice, self.fields["external"])
+        external.queryset = ExternalAddress.objects.filter(host=host).prefetch_related("zones")
+
+    def clean_target(self) -> str | None:
+        """The target's address; None for dom0."""
+        text = str(self.cleaned_data["target"]).strip()
+        if text.lower() == "dom0":
+            return None
+        machine = Machine.objects.filter(host=self.host, name__iexact=text).first()
+        if machine:
+            return str(machine.address)
+        try:
+            return str(forms.GenericIPAddressField(protocol="IPv4").clean(text))
+        except ValidationError:
+            raise ValidationError(f"There is no machine {text}. Name one of those listed, or an address.") from None
+
+    @property
+    def wish(self) -> dict[str, Any]:
+        """What was typed, by the service's names."""
+        data = dict(self.cleaned_data)
+        data["port"], data["port_last"] = data["port"]
+        return data
+
+
+class RestrictionForm(Taking):
+    """What a zone may not send or receive (the seed's TuneZone)."""
+
+    zone = forms.ModelChoiceField(Zone.objects.none(), empty_label=None)
+    name = forms.CharField(
+        max_length=31,
+        validators=[service_grammar],
+        error_messages={"required": "Give it a name, for example BR3_NOSMTP."},
+        widget=forms.TextInput(attrs=TYPED),
+    )
+    direction = forms.ChoiceField(choices=[("out", "leaving the zone"), ("in", "coming into the zone")])
+    action = forms.ChoiceField(
+        choices=ZoneRestriction.Action.choices,
+        help_text="Drop is silent, reject answers. Accept exempts from the restrictions after it.",
+    )
+    proto = forms.ChoiceField(choices=Proto.choices, label="Protocol")
+    port = PortsField(label="Port", help_text="Also holds for a published port that leads there by another number.")
+    address = forms.CharField(
+        required=False,
+        max_length=18,
+        label="Only to or from",
+        help_text="An address or network, for example 10.10.1.0/24.",
+        widget=forms.TextInput(attrs={**TYPED, "class": "mono"}),
+    )
+    reason = why(required=False)
+
+    def __init__(self, *args: Any, host: Host, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        zone = cast("forms.ModelChoiceField[Zone]", self.fields["zone"])
+        zone.queryset = Zone.objects.filter(host=host)
+
+    @property
+    def wish(self) -> dict[str, Any]:
+        """What was typed, by the service's names."""
+        data = dict(self.cleaned_data)
+        data["port"], data["port_last"] = data["port"]
+        return data
+
+
+class CellForm(Taking):
+    """One cell of the policy grid."""
+
+    may = forms.ChoiceField(
+        choices=[("none", "Nothing"), ("all", "Everything"), ("only", "Only these ports")],
+        widget=forms.RadioSelect,
+        label="May open",
+    )
+    ports = forms.CharField(
+        required=False,
+        max_length=200,
+        label="Ports",
+        help_text="For example tcp:80, udp:514-520.",
+        widget=forms.TextInput(attrs={**TYPED, "class": "mono"}),
+    )
+    both = forms.BooleanField(required=False, label="The same the other way")
+    reason = why(required=False)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        found: tuple[Ports, ...] = ()
+        if data.get("may") == "only":
+            try:
+                found = rows.ports_in(data.get("ports", ""))
+            except ValueError as error:
+                self.add_error("ports", str(error))
+            if not found and not self.errors:
+                self.add_error("ports", "Which ports? For example tcp:80, udp:514-520.")
+        data["found"] = found
+        return data
+
+    def cells(self, source: str, target: str, *, back: bool) -> list[Cell]:
+        """The cell as typed, and the one the other way where asked for and possible (`back`)."""
+        everything, ports = self.cleaned_data["may"] == "all", self.cleaned_data["found"]
+        out = [Cell(source=source, target=target, everything=everything, ports=ports)]
+        if back and self.cleaned_data["both"]:
+            out.append(Cell(source=target, target=source, everything=everything, ports=ports))
+        return out
+
+
+class CustomForm(Taking):
+    """An operator's own rule."""
+
+    place = forms.ChoiceField(choices=[(place, place) for place in PLACES])
+    rule = forms.CharField(
+        max_length=300,
+        error_messages={"required": "Write the rule's arguments: -i eth0 -p tcp --dport 9100 -j ACCEPT"},
+        help_text="iptables arguments after the chain, for example -i eth0 -p tcp --dport 9100 -j ACCEPT",
+        widget=forms.TextInput(attrs={**TYPED, "class": "mono"}),
+    )
+    reason = why(error_messages={"required": "Say why: whoever comes after you will ask."})
+
+
+class ApplyForm(forms.Form):
+    """The word to apply what was looked at."""
+
+    why = why(required=False)
+    seen = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+
+class ImportForm(forms.Form):
+    """A rule file, pasted or chosen."""
+
+    text = forms.CharField(
+        required=False,
+        strip=False,
+        max_length=200_000,
+        label="Rule file",
+        help_text="CreateZone, CreateApp, TuneZone and the start block. It is read, never run.",
+        widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false"}),
+    )
+    file = forms.FileField(required=False, label="or choose the file", max_length=200)
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or self.cleaned_data
+        upload = data.get("file")
+        if upload and upload.size > 200_000:
+            self.add_error("file", "That is more than 200 kB; a rule file is a few lines.")
+        elif upload:
+            data["text"] = upload.read().decode("utf-8", "replace")
+        if not data.get("text", "").strip() and not self.errors:
+            self.add_error("text", "Paste the rule file here, or choose it below.")
+        return data

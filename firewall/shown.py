@@ -1,0 +1,91 @@
+"""What other rooms' pages show of the firewall (ui.registry, machines.published)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from django.db.models import Q
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+
+from accounts.access import may_somewhere
+from accounts.models import User
+from firewall import services
+from firewall.models import PublishedService, ZoneRestriction
+from hosts.models import Host
+from machines.models import Machine
+from machines.published import Published
+from ui.registry import Attention, Found
+from zones.models import Zone
+
+
+def published_of(machines: Sequence[Machine], certain: bool = True) -> dict[int, list[Published]]:
+    """What is published of each machine (1 query); each row knows whether it is in force, so `certain` is free."""
+    by_place = {(m.host_id, m.address): m.pk for m in machines}
+    rows = PublishedService.objects.filter(
+        host__in={m.host_id for m in machines}, target__in={m.address for m in machines}, external__isnull=False
+    ).select_related("external")
+    found: dict[int, list[Published]] = {}
+    for row in rows:
+        pk = by_place.get((row.host_id, row.target or ""))
+        if pk is not None and row.external:
+            found.setdefault(pk, []).append(
+                Published(
+                    name=row.name,
+                    address=row.external.address,
+                    proto=row.proto,
+                    port=row.port,
+                    port_last=row.port_last,
+                    target_port=row.target_port,
+                    live=row.live,
+                )
+            )
+    return found
+
+
+def attention(request: HttpRequest) -> Iterator[Attention]:
+    """Changes that wait for an apply."""
+    if not may_somewhere(cast(User, request.user), "firewall.apply"):
+        return
+    for host in Host.objects.all():
+        pending = services.pending(host)
+        count = len(pending.changes)
+        # Before the first apply a host without zones has nothing to protect.
+        if count and pending.wished.zones:
+            yield Attention(
+                state="wait",
+                title=f"{count} firewall change{'' if count == 1 else 's'} not applied",
+                text=f"{pending.changes[0].sentence.capitalize()}{' and more' if count > 1 else ''}.",
+                url=f"{reverse('firewall:changes')}?host={host.name}",
+                button="Show what changes",
+            )
+
+
+def search(request: HttpRequest, words: str) -> Iterator[Found]:
+    """Services by name, external address or port."""
+    if not may_somewhere(cast(User, request.user), "firewall.view"):
+        return
+    hit = Q(name__icontains=words) | Q(external__address__contains=words)
+    if words.isdigit() and len(words) < 6:
+        hit |= Q(port__lte=int(words), port_last__gte=int(words))
+    for row in PublishedService.objects.filter(hit).select_related("external")[:10]:
+        where = row.external.address if row.external else "dom0"
+        yield Found(
+            title=row.name,
+            sub=f"published {row.proto} {row.port} of {where}",
+            url=f"{reverse('firewall:services')}?q={row.name}",
+        )
+
+
+def zone_fragment(request: HttpRequest, zone: Zone) -> str:
+    """A zone's published services and restrictions, on its page."""
+    if not may_somewhere(cast(User, request.user), "firewall.view"):
+        return ""
+    context = {
+        "zone": zone,
+        "services": PublishedService.objects.filter(zone=zone).select_related("external"),
+        "restrictions": ZoneRestriction.objects.filter(zone=zone),
+    }
+    return render_to_string("firewall/_zone.html", context, request=request)

@@ -1,0 +1,275 @@
+"""The firewall in the browser: what each page says, and that only services change anything."""
+
+from __future__ import annotations
+
+import pytest
+from django.urls import reverse
+
+from audit.models import Entry
+from firewall import services
+from firewall.models import CustomRule, PolicyCell, PublishedService, Revision, ZoneRestriction
+from hosts.kinds import kind_of
+from hosts.models import Job
+from tests.firewall.conftest import sample
+from tests.firewall.test_services import me as me
+from tests.firewall.test_services import web as web
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def panel(client, fulup, host):
+    client.force_login(fulup)
+    return client
+
+
+@pytest.fixture
+def applied(me, host, web) -> Revision:
+    job = services.revision_apply(me, host, why="begin")
+    kind_of("firewall.apply").done(job)
+    Job.objects.update(state="done")
+    return Revision.objects.get()
+
+
+def text(response) -> str:
+    return response.content.decode()
+
+
+PUBLISH = {"name": "DomiTLS", "proto": "tcp", "port": "443", "target": "WEB-Dom", "target_port": "8443"}
+
+
+@pytest.mark.parametrize(
+    "name", ["changes", "services", "publish", "policy", "revisions", "import", "restriction", "custom", "dump"]
+)
+def test_every_page_answers_an_operator_and_nobody_else(client, panel, dominig, agnes, zones, name) -> None:
+    assert panel.get(reverse(f"firewall:{name}")).status_code == 200
+    for other in (dominig, agnes):
+        client.force_login(other)
+        assert client.get(reverse(f"firewall:{name}")).status_code == 404
+
+
+def test_every_page_answers_before_the_first_host(client, fulup) -> None:
+    client.force_login(fulup)
+    for name in ("changes", "services", "policy", "revisions"):
+        assert client.get(reverse(f"firewall:{name}")).status_code == 200
+    assert client.get(reverse("firewall:publish")).status_code == 404
+
+
+def test_publishing_leads_to_the_difference(panel, zones, web_dom) -> None:
+    wish = {**PUBLISH, "external": zones["zDominig"].external.pk}
+    response = panel.post(reverse("firewall:publish"), wish, follow=True)
+    assert response.redirect_chain == [(reverse("firewall:changes"), 302)]
+    assert "<b>tcp 443 of 87.98.130.56</b> to WEB-Dom, port 8443" in text(response)
+    assert "+-A fr-dn-87.98.130.56 -p tcp -m tcp --dport 443" in text(response)
+    assert Entry.objects.filter(action="service.publish").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"port": "80"}, "already leads to WEB-Dom (DomiWEB). Free: 8000."),
+        ({"port": "0"}, "Ports go from 1 to 65535"),
+        ({"port": "70000"}, "Ports go from 1 to 65535"),
+        ({"port": "90-80"}, "the lower one first"),
+        ({"port": "http"}, "Write a port such as 443"),
+        ({"target": "WEB-Gone"}, "There is no machine WEB-Gone"),
+        ({"target": "10.10.12.5"}, "is in no zone"),
+        ({"name": "two words"}, "Use 1 to 31 letters"),
+        ({"name": "x" * 300}, "at most 31 characters; this one has 300"),
+        ({"name": "a'b"}, "Use 1 to 31 letters"),
+        ({"name": "DomiWEB"}, "exists already"),
+        ({"external": ""}, "Choose the external address"),
+    ],
+)
+def test_what_cannot_be_published_is_said_beside_its_field(panel, zones, web, changes, sentence) -> None:
+    wish = {**PUBLISH, "external": zones["zDominig"].external.pk, **changes}
+    response = panel.post(reverse("firewall:publish"), wish)
+    assert response.status_code == 422
+    assert sentence in text(response).replace("&#x27;", "'")
+    assert 'aria-invalid="true"' in text(response)
+    assert PublishedService.objects.count() == 1
+
+
+def test_a_port_of_dom0_itself_can_be_published_on_every_address(panel, zones) -> None:
+    wish = {**PUBLISH, "name": "DOM0_VPN", "proto": "udp", "port": "44096", "target": "dom0", "target_port": ""}
+    assert panel.post(reverse("firewall:publish"), wish).status_code == 302
+    assert services.rows.service_of(PublishedService.objects.get()).where == "udp 44096 of every external address"
+
+
+def test_unpublishing_is_a_post_and_shows_what_closes(panel, applied, web) -> None:
+    url = reverse("firewall:unpublish", args=(web.pk,))
+    assert panel.get(url).status_code == 405
+    response = panel.post(url, follow=True)
+    assert "<b>tcp 80 of 87.98.130.56</b> to WEB-Dom, port 8080" in text(response)
+    assert "Closes" in text(response)
+
+
+def test_applying_asks_for_one_approved_job(panel, host, fulup, web) -> None:
+    seen = services.pending(host).digest
+    response = panel.post(reverse("firewall:apply"), {"why": "go", "seen": seen})
+    job = Job.objects.get(kind="firewall.apply")
+    assert response.url == reverse("hosts:job", args=(job.pk,))
+    assert (job.approver, job.reason) == (fulup, "go")
+
+
+def test_what_changed_meanwhile_is_shown_instead_of_applied(panel, host, web) -> None:
+    response = panel.post(reverse("firewall:apply"), {"why": "go", "seen": "0" * 64})
+    assert response.status_code == 409
+    assert "since you looked" in text(response)
+    assert not Job.objects.filter(kind="firewall.apply").exists()
+
+
+def test_while_one_apply_is_open_no_other_is_offered(panel, me, host, web) -> None:
+    services.revision_apply(me, host)
+    page = text(panel.get(reverse("firewall:changes")))
+    assert "is on its way" in page
+    assert reverse("firewall:apply") not in page
+
+
+def test_after_an_apply_the_service_is_shown_open(panel, applied) -> None:
+    page = text(panel.get(reverse("firewall:services")))
+    assert '<span class="st run">open</span>' in page
+    assert "nothing to apply" in text(panel.get(reverse("firewall:changes")))
+
+
+def test_a_former_revision_can_be_applied_again(panel, me, host, applied, web) -> None:
+    services.service_unpublish(me, web)
+    second = services.revision_apply(me, host)
+    kind_of("firewall.apply").done(second)
+    Job.objects.update(state="done")
+    response = panel.post(reverse("firewall:again", args=(applied.pk,)))
+    assert response.status_code == 302
+    assert Job.objects.latest("pk").args == {"revision": applied.pk, "number": 1}
+
+
+def test_a_revision_shows_its_words_files_and_commands(panel, applied) -> None:
+    page = text(panel.get(reverse("firewall:revision", args=(applied.pk,))))
+    assert "Opens tcp 80 of 87.98.130.56" in page
+    assert "v4.rules" in page
+    assert "iptables -t nat -N fr-dnat" in page
+
+
+@pytest.mark.parametrize(
+    ("sought", "there"),
+    [("DomiWEB", True), ("80", True), ("8080", True), ("WEB-Dom", True), ("87.98", True), ("443", False)],
+)
+def test_a_service_is_found_by_name_port_address_and_machine(panel, web, sought, there) -> None:
+    page = text(panel.get(reverse("firewall:services"), {"q": sought}))
+    assert ("DomiWEB</td>" in page or "DomiWEB<span" in page) is there
+
+
+def test_the_list_takes_the_same_few_queries_for_one_and_for_fifty(
+    panel, host, zones, web, django_assert_max_num_queries
+) -> None:
+    for port in range(1000, 1050):
+        web.pk, web.name, web.port, web.port_last = None, f"S{port}", port, port
+        web.save(force_insert=True)
+    panel.get(reverse("firewall:services"))
+    with django_assert_max_num_queries(8):
+        assert "S1049" in text(panel.get(reverse("firewall:services")))
+
+
+def test_the_grid_says_what_the_site_says(panel, zones, web) -> None:
+    page = text(panel.get(reverse("firewall:policy")))
+    assert 'aria-label="Internet to zDominig: published, 1"' in page
+    assert 'aria-label="zFulup to Internet: everything"' in page
+    assert 'aria-label="zFulup to dom0: DHCP, DNS, ping"' in page
+    assert 'aria-label="zFulup to zDominig: closed"' in page
+
+
+def test_a_cell_is_saved_with_its_other_way(panel, zones) -> None:
+    url = reverse("firewall:cell") + "?source=zFulup&target=zDominig"
+    panel.post(url, {"may": "only", "ports": "tcp:80, udp:514-520", "both": "on"})
+    assert {(c.source, c.target, c.ports) for c in PolicyCell.objects.all()} == {
+        ("zone:1", "zone:2", "tcp:80,udp:514-520"),
+        ("zone:2", "zone:1", "tcp:80,udp:514-520"),
+    }
+    page = text(panel.get(reverse("firewall:policy")))
+    assert 'aria-label="zFulup to zDominig: tcp 80, udp 514-520"' in page
+
+
+@pytest.mark.parametrize(
+    ("pair", "wish", "sentence"),
+    [
+        (("zFulup", "zDominig"), {"may": "only", "ports": "tcp:99999"}, "is no port"),
+        (("zFulup", "zDominig"), {"may": "only", "ports": ""}, "Which ports?"),
+        (("zFulup", "dom0"), {"may": "all"}, "never reaches everything on dom0"),
+        (("zFulup", "dom0"), {"may": "only", "ports": "tcp:22"}, "out of any machine"),
+    ],
+)
+def test_a_wrong_cell_is_said_beside_its_field(panel, zones, pair, wish, sentence) -> None:
+    response = panel.post(f"{reverse('firewall:cell')}?source={pair[0]}&target={pair[1]}", wish)
+    assert response.status_code == 422
+    assert sentence in text(response)
+    assert not PolicyCell.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "pair", [("internet", "zFulup"), ("dom0", "zFulup"), ("zGone", "zFulup"), ("zFulup", "zFulup")]
+)
+def test_a_cell_that_is_no_wish_is_a_wrong_address(panel, zones, pair) -> None:
+    query = f"?source={pair[0]}&target={pair[1]}"
+    assert panel.get(reverse("firewall:policy") + query).status_code == 404
+    assert panel.post(reverse("firewall:cell") + query, {"may": "all"}).status_code == 404
+
+
+def test_a_restriction_is_added_shown_in_the_grid_and_taken_out(panel, zones) -> None:
+    wish = {"zone": zones["zDominig"].pk, "name": "NOSMTP", "direction": "out", "action": "DROP", "proto": "tcp"}
+    assert panel.post(reverse("firewall:restriction"), {**wish, "port": "x"}).status_code == 422
+    panel.post(reverse("firewall:restriction"), {**wish, "port": "25"})
+    page = text(panel.get(reverse("firewall:policy")))
+    assert 'aria-label="zDominig to Internet: all but tcp 25"' in page
+    panel.post(reverse("firewall:restriction_remove", args=(ZoneRestriction.objects.get().pk,)))
+    assert not ZoneRestriction.objects.exists()
+
+
+def test_a_rule_of_ones_own_needs_a_reason_and_no_tricks(panel, zones) -> None:
+    rule = {"place": "before-input", "rule": "-i eth0 -p tcp --dport 9100 -j ACCEPT", "reason": "node exporter"}
+    assert panel.post(reverse("firewall:custom"), {**rule, "reason": ""}).status_code == 422
+    assert panel.post(reverse("firewall:custom"), {**rule, "rule": "-t nat -j ACCEPT"}).status_code == 422
+    assert panel.post(reverse("firewall:custom"), rule).status_code == 302
+    panel.post(reverse("firewall:custom_remove", args=(CustomRule.objects.get().pk,)))
+    assert not CustomRule.objects.exists()
+
+
+def test_a_rule_file_is_explained_before_it_is_taken_over(panel, host) -> None:
+    from zones.services import address_sync
+
+    address_sync(host)
+    url = reverse("firewall:import")
+    page = text(panel.post(url, {"text": sample("production"), "do": "look"}))
+    assert "every zone to every other" in page
+    assert "zone zFulup, 10.10.1.0/24 on xen-br1" in page
+    assert not PublishedService.objects.exists()
+    response = panel.post(url, {"text": sample("production"), "do": "import"}, follow=True)
+    assert "each waits for your approval" in text(response)
+    assert PublishedService.objects.count() == 8
+    assert Entry.objects.filter(action="firewall.import").count() == 1
+
+
+def test_a_placeholder_is_asked_for_and_answered(panel, host) -> None:
+    from zones.services import address_sync
+
+    address_sync(host)
+    url = reverse("firewall:import")
+    page = text(panel.post(url, {"text": sample("simple")}))
+    assert "MyExternalIP is which address?" in page
+    answered = {"text": sample("simple"), "answer_MyExternalIP": "91.121.65.140"}
+    assert "service VM1_SSH: tcp 23 of 91.121.65.140" in text(panel.post(url, answered))
+
+
+def test_an_empty_or_hostile_file_is_answered_with_words(panel, zones) -> None:
+    assert panel.post(reverse("firewall:import"), {"text": ""}).status_code == 422
+    page = text(panel.post(reverse("firewall:import"), {"text": "<script>alert(1)</script>\n$(reboot)"}))
+    assert "<script>alert" not in page
+    assert "never run" in page
+
+
+def test_a_machines_page_and_the_search_know_what_is_published(panel, web, web_dom) -> None:
+    page = text(panel.get(reverse("machines:detail", args=(web_dom.pk,))))
+    assert "87.98.130.56" in page
+    assert "DomiWEB" in text(panel.get(reverse("search"), {"q": "DomiWEB"}))
+
+
+def test_the_overview_says_what_waits_for_an_apply(panel, web) -> None:
+    assert "not applied" in text(panel.get(reverse("overview")))
