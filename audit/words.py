@@ -39,7 +39,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "firewall.view": ("see the firewall: {}", "saw the firewall"),
     "firewall.apply": ("apply the firewall: {}", "applied the firewall: {}"),
     "firewall.import": ("import a rule file: {}", "imported a rule file: {}"),
-    "site.change": ("change the site's defaults: {}", "changed the site's defaults: {}"),
+    "defaults.change": ("change what new machines get on {}", "changed what new machines get on {}"),
 }
 # The second half of any other action.
 VERBS: dict[str, tuple[str, str]] = {
