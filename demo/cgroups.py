@@ -15,6 +15,7 @@ from pathlib import Path
 from demo.layout import Layout, Problem
 
 ROOT = Path("/sys/fs/cgroup")
+MOUNTS = Path("/proc/self/mounts")
 WANTED = ("cpu", "cpuset", "io", "memory", "pids")  # of v2; cpu and memory must be there
 OFFERED = "cgroup-offered"  # in the state folder: controllers that the box's root group had not handed down before us
 NONE_THERE = (
@@ -34,7 +35,7 @@ class Hierarchy:
 def hierarchies() -> tuple[Hierarchy, ...]:
     """The hierarchies with controllers. Raises Problem where memory or cpu is nowhere."""
     found = []
-    for line in Path("/proc/self/mounts").read_text().splitlines():
+    for line in MOUNTS.read_text().splitlines():
         _, path, kind, options = line.split()[:4]
         if kind == "cgroup2" and path == str(ROOT):
             found = [Hierarchy(path=ROOT, controllers="")]

@@ -12,6 +12,7 @@ from demo import cgroups
 from demo.layout import Layout, Problem
 
 SUPPORTED = {"12": "bookworm", "13": "trixie"}
+OS_RELEASE = Path("/etc/os-release")
 NEEDED_BYTES = 2 << 30
 KERNEL = (5, 15)  # mounts whose user ids are shifted, on ext4, since 5.12; trusted since 5.15
 
@@ -68,8 +69,7 @@ def listen(port: int) -> socket.socket:
 
 def _debian() -> None:
     facts = {}
-    path = Path("/etc/os-release")
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in OS_RELEASE.read_text().splitlines() if OS_RELEASE.exists() else ():
         key, _, value = line.partition("=")
         facts[key] = value.strip('"')
     if facts.get("ID") != "debian" or facts.get("VERSION_ID") not in SUPPORTED:

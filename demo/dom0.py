@@ -20,7 +20,8 @@ def furnish(layout: Layout) -> None:
             shutil.rmtree(emptied)
     for source, _ in room.KEPT:
         (layout.var / source).mkdir(parents=True, exist_ok=True)
-    (layout.var / "root").chmod(0o700)
+    for private in ("root", "log", "libvirt"):
+        (layout.var / private).chmod(0o700)
     daemons.configure(layout)
 
 

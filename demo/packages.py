@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from collections.abc import Mapping
 
 from demo.layout import Problem
@@ -59,28 +60,36 @@ def install(*, yes: bool, needed: Mapping[str, str] = NEEDED) -> None:
         answer = input("Install them? [Y/n] ").strip().lower()
         if answer not in ("", "y", "yes"):
             raise Problem("Nothing was installed and nothing started: the demo can't do without them.")
-    if not all(_known(name) for name in names):
-        _apt("update")
     _apt("install", "--yes", "--no-install-recommends", *names)
 
 
-def _known(name: str) -> bool:
-    shown = subprocess.run(
-        ("apt-cache", "show", "--no-all-versions", name), capture_output=True, timeout=60, check=False
-    )
-    return shown.returncode == 0
+def fetch(name: str, cache: Path) -> Path:
+    """A package's file, kept in `cache`, without installing it. Raises Problem."""
+    cache.mkdir(parents=True, exist_ok=True)
+    if not list(cache.glob(f"{name}_*.deb")):
+        _apt("-o", "APT::Sandbox::User=root", "download", name, cwd=cache)
+    return max(cache.glob(f"{name}_*.deb"))
 
 
-def _apt(*arguments: str) -> None:
-    done = subprocess.run(
+def _apt(*arguments: str, cwd: Path | None = None) -> None:
+    """apt-get; once more after an update where the lists are missing or name versions that have gone."""
+    done = _apt_once(*arguments, cwd=cwd)
+    if done.returncode != 0:
+        _apt_once("update")
+        done = _apt_once(*arguments, cwd=cwd)
+    if done.returncode != 0:
+        said = " ".join((done.stderr.strip() or done.stdout.strip()).splitlines()[-3:])
+        raise Problem(f"apt-get failed: {said} Mend that, then start again; nothing of the demo runs.")
+
+
+def _apt_once(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ("apt-get", "-qq", "-o", "Dpkg::Use-Pty=0", "-o", "DPkg::Lock::Timeout=120", *arguments),
         capture_output=True,
         text=True,
         stdin=subprocess.DEVNULL,
+        cwd=cwd,
         env={**os.environ, **QUIET},
         timeout=1800,
         check=False,
     )
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-3:]
-        raise Problem(f"apt-get {arguments[0]} failed: {' '.join(said)}")

@@ -15,6 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo import packages
 from demo.layout import Problem
 
 DROPBEAR = ("/usr/sbin/dropbear", "/usr/bin/dropbearkey")
@@ -149,28 +150,12 @@ def build(target: Path, cache: Path) -> None:
 def _busybox(cache: Path) -> bytes:
     """Debian's static busybox out of its package, which is not installed: it would push out another busybox."""
     with tempfile.TemporaryDirectory() as folder:
-        package = _package("busybox-static", cache)
+        package = packages.fetch("busybox-static", cache)
         subprocess.run(("dpkg-deb", "-x", str(package), folder), check=True, timeout=60)
         for place in ("bin/busybox", "usr/bin/busybox"):
             if (Path(folder) / place).exists():
                 return (Path(folder) / place).read_bytes()
     raise Problem("Debian's package busybox-static holds no busybox; the tiny image can't be built.")
-
-
-def _package(name: str, cache: Path) -> Path:
-    cache.mkdir(parents=True, exist_ok=True)
-    if not list(cache.glob(f"{name}_*.deb")):
-        done = subprocess.run(
-            ("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", name),
-            cwd=cache,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        if done.returncode != 0:
-            raise Problem(f"Debian's package {name} can't be fetched: {done.stderr.strip()}")
-    return sorted(cache.glob(f"{name}_*.deb"))[-1]
 
 
 def _applets(busybox: bytes) -> list[str]:

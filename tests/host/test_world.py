@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from demo import daemons, dom0, enter, load, processes, shutdown, tiny
+from demo import cgroups, checks, daemons, dom0, enter, load, processes, shutdown, tiny
+from demo.__main__ import main
 from demo.layout import Layout, Problem
 
 pytestmark = pytest.mark.host
@@ -286,6 +291,49 @@ def test_it_refuses_a_port_that_is_taken():
     assert done.stderr.strip() == (
         f"bin/demo: Port {port} of this box is taken by another program; choose another: bin/demo --port {port + 1}"
     )
+    assert not dom0.traces(LAYOUT)
+
+
+def test_an_interrupted_start_leaves_nothing():
+    before = traces()
+    argv = (str(ROOT / "bin" / "demo"), "--name", LAYOUT.name, "--yes")
+    starting = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert until(lambda: "keeper" in processes.recorded(LAYOUT), 60)
+    starting.send_signal(signal.SIGINT)
+    _, complaint = starting.communicate(timeout=60)
+    assert (starting.returncode, complaint) == (130, "bin/demo: Ended as asked; nothing is left running.\n")
+    assert traces() == before
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path: Path, monkeypatch, capsys):
+    before = traces()
+    monkeypatch.setattr(daemons, "start_panel", fails)
+    assert main(["--name", LAYOUT.name, "--detach", "--yes"]) == 1
+    assert capsys.readouterr().err == "bin/demo: The panel would not.\n"
+    assert traces() == before
+
+
+def fails(*_: object) -> None:
+    raise Problem("The panel would not.")
+
+
+@pytest.mark.parametrize(
+    ("broken", "sentence"),
+    [
+        ((shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 30)), "has 1.0 GB free; the demo needs 2 GB"),
+        ((cgroups, "MOUNTS", Path("/dev/null")), "offers no control groups for memory and CPU"),
+        ((checks, "OS_RELEASE", Path("/dev/null")), "runs on Debian 12 (bookworm) and 13 (trixie)"),
+        ((platform, "release", lambda: "5.10.0-9-amd64"), "can't mount with shifted user ids"),
+    ],
+    ids=["no disk", "no cgroups", "another system", "an old kernel"],
+)
+def test_it_refuses_a_box_that_cannot_carry_it(monkeypatch, capsys, broken, sentence: str):
+    monkeypatch.setattr(*broken)
+    assert main(["--name", LAYOUT.name, "--detach"]) == 1
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert len(said.splitlines()) == 1
+    monkeypatch.undo()
     assert not dom0.traces(LAYOUT)
 
 
