@@ -268,7 +268,7 @@ def test_an_empty_or_hostile_file_is_answered_with_words(panel, zones) -> None:
 def test_a_machines_page_and_the_search_know_what_is_published(panel, web, web_dom) -> None:
     page = text(panel.get(reverse("machines:detail", args=(web_dom.pk,))))
     assert "87.98.130.56" in page
-    assert "DomiWEB" in text(panel.get(reverse("search"), {"q": "DomiWEB"}))
+    assert "DomiWEB" in text(panel.get(reverse("search"), {"q": "DomiWEB"}, follow=True))
 
 
 def test_the_overview_says_what_waits_for_an_apply(panel, web) -> None:
