@@ -1,0 +1,114 @@
+"""What was typed: verb, words, key=value pairs, options."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TextIO
+
+from accounts.models import User
+from audit.log import Actor
+
+USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason TEXT] [--host NAME]
+
+  create vmname=NAME vmip=ADDRESS [vmram=MB] [vmroot=MB|5G] [vcpus=N] [zone=] [owner=] [image=] [keys=] [verbose=1]
+                          make a machine; the zone is found by the address, all else comes from the site's defaults
+  start|stop|reboot|delete NAME
+  import FILE [NAME=VALUE …]   read a rule file; a NAME=VALUE answers what the file leaves open
+  firewall dump|export|apply   the policy as commands; as a rule file; put the wishes on the host
+  jobs                    the latest jobs
+  job NUMBER [--go-on]    one job: its plan, its steps; go on with one that stopped
+  createoperator NAME     a new operator with a one-time password
+  audit verify            walk the log's chain
+
+Ends with 0 when what was asked is so, 1 when it was refused or failed, 2 for a command it does not understand."""
+
+PAIR = re.compile(r"\A([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
+
+
+class Misunderstood(Exception):
+    """The command makes no sense; the message says what would."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typed:
+    """The command line, taken apart; nobody acts yet."""
+
+    verb: str
+    words: tuple[str, ...] = ()
+    pairs: Mapping[str, str] = field(default_factory=dict)
+    as_user: str = ""
+    yes: bool = False
+    verbose: bool = False
+    go_on: bool = False
+    reason: str = ""
+    host: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A command with who gives it and where its words go. `ask` is None where nobody can be asked."""
+
+    typed: Typed
+    user: User
+    actor: Actor
+    out: TextIO
+    ask: Callable[[str], str] | None = None
+
+    def say(self, text: str = "") -> None:
+        print(text, file=self.out, flush=True)
+
+    def word(self, number: int, what: str) -> str:
+        """The word at that place. Raises Misunderstood."""
+        if len(self.typed.words) <= number:
+            raise Misunderstood(f"{self.typed.verb} needs {what}.")
+        return self.typed.words[number]
+
+
+def parse(argv: Sequence[str]) -> Typed:
+    """Take a command line apart; options may stand anywhere. Raises Misunderstood."""
+    parser = _Parser(prog="fridu", usage=USAGE, add_help=False)
+    parser.add_argument("words", nargs="*")
+    parser.add_argument("--as", dest="as_user", default="")
+    parser.add_argument("--reason", "--why", default="")
+    parser.add_argument("--host", default="")
+    for names in (("--yes", "-y"), ("--verbose", "-v"), ("--go-on",), ("--help", "-h")):
+        parser.add_argument(*names, action="store_true")
+    given = parser.parse_intermixed_args(list(argv))
+    words = [word for word in given.words if not PAIR.match(word)]
+    pairs = {m[1]: m[2] for word in given.words if (m := PAIR.match(word))}
+    if given.help or not words or words[0] == "help":
+        return Typed(verb="help")
+    return Typed(
+        verb=words[0],
+        words=tuple(words[1:]),
+        pairs={k: v for k, v in pairs.items() if k not in ("verbose", "reason")},
+        as_user=given.as_user,
+        yes=given.yes,
+        verbose=given.verbose or pairs.get("verbose", "0") not in ("0", "no", ""),
+        go_on=given.go_on,
+        reason=given.reason or pairs.get("reason", ""),
+        host=given.host,
+    )
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> None:  # type: ignore[override]
+        raise Misunderstood(f"{message[:1].upper()}{message[1:]}.")
+
+
+def mib(text: str, key: str) -> int:
+    """A size in MiB: "512", "512M", "5G". Raises Misunderstood."""
+    found = re.fullmatch(r"([0-9]{1,7})([MG]?)(?:i?B)?", text, re.IGNORECASE)
+    if not found:
+        raise Misunderstood(f"{key}={text} is no size. Say megabytes, such as {key}=512, or {key}=5G.")
+    return int(found[1]) * (1024 if found[2].upper() == "G" else 1)
+
+
+def count(text: str, key: str) -> int:
+    """A whole number. Raises Misunderstood."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise Misunderstood(f"{key}={text} is no number. Say for example {key}=1.")
+    return int(text)

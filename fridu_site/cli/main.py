@@ -1,0 +1,93 @@
+"""From the command line to a verb, and from whatever came of it to words and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.core.management import CommandError, call_command
+from django.db import OperationalError
+
+from accounts.access import RULES
+from audit import log
+from audit.log import Actor, Thing
+from dom0.errors import FriduError, Refused
+from fridu_site.cli import call as typed
+from fridu_site.cli.call import Call, Misunderstood, Typed
+from fridu_site.cli.follow import JobStopped
+from fridu_site.cli.verbs import VERBS
+from fridu_site.cli.who import acting, login
+
+# Verbs that are Django commands of their own rooms: nobody has to be named, the log is not changed by verify.
+PLAIN = {"audit": ("audit",), "createoperator": ("createoperator",)}
+
+
+def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None = None) -> int:
+    """Do what the command line says; returns the exit code."""
+    out, err = out or sys.stdout, err or sys.stderr
+    try:
+        line = typed.parse(argv)
+        if line.verb == "help":
+            print(typed.USAGE, file=out)
+            return 0
+        if line.verb in PLAIN:
+            call_command(*PLAIN[line.verb], *line.words, stdout=out, stderr=err)
+            return 0
+        if line.verb not in VERBS:
+            raise Misunderstood(f"fridu does not know {line.verb}. It knows {', '.join([*VERBS, *PLAIN])}.")
+        if line.pairs and line.verb not in ("create", "import"):
+            raise Misunderstood(f"{line.verb} takes no {next(iter(line.pairs))}=…")
+        return _act(line, out)
+    except Misunderstood as error:
+        return _fatal(err, str(error), "fridu help shows what it takes.", 2)
+    except Refused as error:
+        return _fatal(err, error.message, error.note)
+    except ValidationError as error:
+        return _fatal(err, *_sentences(error))
+    except (PermissionDenied, FriduError, CommandError, OperationalError) as error:
+        return _fatal(err, str(error), "")
+
+
+def _act(line: Typed, out: TextIO) -> int:
+    user, actor = acting(line.as_user, login())
+    call = Call(typed=line, user=user, actor=actor, out=out, ask=input if sys.stdin.isatty() else None)
+    try:
+        return VERBS[line.verb](call)
+    except JobStopped:
+        raise
+    except (Refused, PermissionDenied) as error:
+        _record_refusal(line, actor, str(error))
+        raise
+
+
+def _record_refusal(line: Typed, actor: Actor, message: str) -> None:
+    """What a person was refused stands in the log, like on the web."""
+    action = {"import": "firewall.import", "jobs": "job.view", "job": "job.view"}.get(line.verb, f"machine.{line.verb}")
+    if line.verb == "firewall":
+        action = "firewall.apply" if "apply" in line.words else "firewall.view"
+    text = line.pairs.get("vmname") or " ".join(line.words)
+    thing = Thing(kind=action.partition(".")[0], id="", text=text)
+    if action in RULES:
+        log.record(actor, action, thing, outcome="refused", why=line.reason, data={"message": message})
+
+
+def _fatal(err: TextIO, message: str, note: str = "", code: int = 1) -> int:
+    """In the seed's manner: what is wrong, then the way out."""
+    print(f"FATAL {message}", file=err)
+    if note:
+        print(f"Note: {note}", file=err)
+    return code
+
+
+def _sentences(error: ValidationError) -> tuple[str, str]:
+    """All that is wrong with what was typed; the fields by the names they have here."""
+    if not hasattr(error, "error_dict"):
+        return " ".join(error.messages), ""
+    names = {"name": "vmname", "address": "vmip", "memory_mib": "vmram", "root_mib": "vmroot", "__all__": ""}
+    said = [
+        f"{names.get(field, field)}: {' '.join(texts)}".removeprefix(": ")
+        for field, texts in error.message_dict.items()
+    ]
+    return "\n      ".join(said), "Nothing was created or changed."

@@ -1,0 +1,251 @@
+"""The verbs. Each checks access by the policy table, calls one service and follows its job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from netaddr import AddrFormatError, IPAddress
+
+from accounts.access import may, may_somewhere
+from accounts.models import Owner, SSHKey
+from dom0.errors import Refused
+from firewall import exporter, imports, render
+from firewall import services as firewall
+from fridu_site.cli import call as typed
+from fridu_site.cli.call import Call, Misunderstood
+from fridu_site.cli.follow import follow, show_plan, stage
+from hosts.models import Host, Job, JobStep
+from hosts.services import job_go_on
+from hosts.visibility import jobs_visible_to, may_mend
+from machines import services as machines
+from machines.models import Image, Machine
+from ui import words
+from zones.models import Zone
+
+CREATE = ("vmname", "vmip", "vmram", "vmroot", "vcpus", "zone", "owner", "image", "keys")
+MAX_RULES = 1_000_000
+
+
+def create(call: Call) -> int:
+    """Make a machine."""
+    _demand(call, "machine.create")
+    given = dict(call.typed.pairs)
+    unknown = sorted(set(given) - set(CREATE))
+    if unknown:
+        raise Misunderstood(f"create knows no {unknown[0]}. It takes {', '.join(CREATE)}.")
+    for key in ("vmname", "vmip"):
+        if not given.get(key):
+            raise Misunderstood(f"create needs {key}, for example: fridu create vmname=xen-test vmip=10.10.1.4")
+    zone = _zone(call, given["vmip"], given.get("zone", ""))
+    owner = _owner(call, given.get("owner", ""))
+    job = machines.machine_create(
+        call.actor,
+        host=zone.host,
+        zone=zone,
+        owner=owner,
+        name=given["vmname"],
+        address=given["vmip"],
+        image=_named(Image, zone.host, given["image"]) if given.get("image") else None,
+        memory_mib=typed.mib(given["vmram"], "vmram") if "vmram" in given else None,
+        root_mib=typed.mib(given["vmroot"], "vmroot") if "vmroot" in given else None,
+        vcpus=typed.count(given["vcpus"], "vcpus") if "vcpus" in given else None,
+        ssh_keys=_keys(owner, given.get("keys")),
+        reason=call.typed.reason,
+        approved=call.typed.yes,
+    )
+    return follow(call, job)
+
+
+def start(call: Call) -> int:
+    return follow(call, machines.machine_start(call.actor, _machine(call, "machine.start"), reason=call.typed.reason))
+
+
+def stop(call: Call) -> int:
+    return follow(call, machines.machine_stop(call.actor, _machine(call, "machine.stop"), reason=call.typed.reason))
+
+
+def reboot(call: Call) -> int:
+    return follow(call, machines.machine_reboot(call.actor, _machine(call, "machine.reboot"), reason=call.typed.reason))
+
+
+def delete(call: Call) -> int:
+    machine = _machine(call, "machine.delete")
+    job = machines.machine_delete(call.actor, machine, reason=call.typed.reason, approved=call.typed.yes)
+    return follow(call, job)
+
+
+def import_(call: Call) -> int:
+    """Read a rule file into wishes; zones come with their jobs."""
+    _demand(call, "firewall.import")
+    path = Path(call.word(0, "a file, for example: fridu import production.rules"))
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(MAX_RULES + 1)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused(f"{path} can't be read: {error}.", note="Name a rule file in plain text.") from error
+    if len(text) > MAX_RULES:
+        raise Refused(f"{path} is larger than a rule file ever is.", note=f"At most {MAX_RULES} characters.")
+    report = imports.import_rules(
+        call.actor, _host(call), text, answers=dict(call.typed.pairs), approved=call.typed.yes
+    )
+    for finding in report.findings:
+        call.say(str(finding))
+    for made in report.made:
+        call.say(f".. {made}")
+    code = max((follow(call, job) for job in report.jobs), default=0)
+    call.say(f"{len(report.made)} objects made. Put them on the host with: fridu firewall apply")
+    return max(code, 1 if report.errors else 0)
+
+
+def firewall_(call: Call) -> int:
+    """dump, export or apply the policy."""
+    what = call.word(0, "dump, export or apply")
+    if what == "apply":
+        return _apply(call)
+    _demand(call, "firewall.view")
+    site = firewall.site_of(_host(call))
+    if what == "dump":
+        call.say("\n".join(render.commands(site)))
+    elif what == "export":
+        call.say(exporter.rule_file(site).rstrip())
+    else:
+        raise Misunderstood(f"firewall does not know {what}. It takes dump, export or apply.")
+    return 0
+
+
+def _apply(call: Call) -> int:
+    _demand(call, "firewall.apply")
+    host = _host(call)
+    now = firewall.pending(host)
+    for change in now.changes:
+        call.say(f"  {change.sentence}")
+    job = firewall.revision_apply(call.actor, host, why=call.typed.reason, approved=call.typed.yes, seen=now.digest)
+    return follow(call, job)
+
+
+def jobs(call: Call) -> int:
+    """The latest twenty jobs one may see."""
+    _demand(call, "job.view", anywhere=True)
+    for job in jobs_visible_to(call.user).select_related("actor").order_by("-id")[:20]:
+        state = job.get_state_display()
+        call.say(f"{job.pk:>6}  {state:<20} {job.title}  ({job.actor}, {job.created:%Y-%m-%d %H:%M})")
+    return 0
+
+
+def job(call: Call) -> int:
+    """One job: followed while it works, asked about while it waits, gone on with when told to."""
+    number = typed.count(call.word(0, "a job's number"), "job")
+    found = jobs_visible_to(call.user).select_related("host", "actor").filter(pk=number).first()
+    if found is None:
+        raise PermissionDenied(f"There is no job {number}.")
+    if call.typed.go_on:
+        if not may_mend(call.user, found):
+            raise PermissionDenied(f"Only an operator, or who asked for it, goes on with job {number}.")
+        job_go_on(call.actor, found)
+    elif not found.is_open:
+        _tell(call, found)
+        return 0 if found.state in (Job.State.DONE, Job.State.NOTHING) else 1
+    return follow(call, found)
+
+
+def _tell(call: Call, job: Job) -> None:
+    if not job.steps.exists():
+        show_plan(call, job)
+    for step in job.steps.order_by("number"):
+        took = f" ({words.took(step.took_s)})" if step.took_s is not None else ""
+        call.say(f".. {stage(step)} {step.title}, {step.get_state_display()}{took}")
+        if call.typed.verbose or step.state == JobStep.State.FAILED:
+            for line in [*step.shown.splitlines(), *step.output.splitlines()[-20:]]:
+                call.say(f"       {line}")
+    call.say("--")
+    call.say(" ".join(part for part in (f"{job.title}: {job.get_state_display()}.", job.message, job.note) if part))
+
+
+VERBS: dict[str, Callable[[Call], int]] = {
+    "create": create,
+    "start": start,
+    "stop": stop,
+    "reboot": reboot,
+    "delete": delete,
+    "import": import_,
+    "firewall": firewall_,
+    "jobs": jobs,
+    "job": job,
+}
+
+
+def _demand(call: Call, action: str, *, anywhere: bool = False) -> None:
+    if not (may_somewhere(call.user, action) if anywhere else may(call.user, action)):
+        raise PermissionDenied(f"{call.user} may not do that ({action}).")
+
+
+def _host(call: Call) -> Host:
+    hosts = list(Host.objects.all()) if not call.typed.host else list(Host.objects.filter(name=call.typed.host))
+    if len(hosts) == 1:
+        return hosts[0]
+    if not hosts:
+        raise Refused("The panel knows no such host." if call.typed.host else "No worker has reported a host yet.")
+    raise Refused("There are several hosts.", note=f"Say --host {' or '.join(h.name for h in hosts)}.")
+
+
+def _machine(call: Call, action: str) -> Machine:
+    """The machine of that name on which the user may do `action`. Raises PermissionDenied, Refused."""
+    name = call.word(0, f"a machine's name, for example: fridu {call.typed.verb} WEB-Dom")
+    named = {"name": name, **({"host__name": call.typed.host} if call.typed.host else {})}
+    found = list(Machine.objects.visible_to(call.user, action).select_related("host").filter(**named)[:2])
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Refused(f"Several hosts have a machine called {name}.", note="Say which with --host NAME.")
+    if Machine.objects.visible_to(call.user).filter(**named).exists():
+        raise PermissionDenied(f"You may see {name}, but not {call.typed.verb} it.")
+    raise PermissionDenied(f"There is no machine called {name}.")
+
+
+def _zone(call: Call, address: str, name: str) -> Zone:
+    zones = Zone.objects.select_related("host")
+    zones = zones.filter(host__name=call.typed.host) if call.typed.host else zones
+    try:
+        wanted = IPAddress(address)
+    except (AddrFormatError, ValueError) as error:
+        raise Misunderstood(f"vmip={address} is no address. Say for example vmip=10.10.1.4") from error
+    found = [z for z in zones if (z.name == name if name else wanted in z.network)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Refused("Several hosts have such a zone.", note="Say which with --host NAME.")
+    there = ", ".join(f"{zone.name} ({zone.cidr})" for zone in zones)
+    missing = f"There is no zone called {name}." if name else f"No zone holds {address}."
+    raise Refused(missing, note=f"The zones are {there}." if there else "Create a zone first, or import a rule file.")
+
+
+def _owner(call: Call, name: str) -> Owner:
+    owner = Owner.objects.filter(name=name).first() if name else Owner.objects.filter(person=call.user).first()
+    if owner is None:
+        missing = f"There is no owner called {name}." if name else f"{call.user} owns nothing of their own."
+        raise Refused(missing, note="Say whose the machine is with owner=NAME; the People page lists them.")
+    return owner
+
+
+def _named(model: Any, host: Host, name: str) -> Any:
+    found = model.objects.filter(host=host, name=name).first()
+    if found is None:
+        there = ", ".join(model.objects.filter(host=host).values_list("name", flat=True))
+        raise Refused(f"{host} has no image called {name}.", note=f"It has {there}." if there else "Add one first.")
+    return found
+
+
+def _keys(owner: Owner, names: str | None) -> list[SSHKey]:
+    """The keys that open the new machine: all of its owner's person unless named; keys=none for none."""
+    mine = list(SSHKey.objects.filter(user=owner.person_id)) if owner.person_id else []
+    if names is None or names == "none":
+        return mine if names is None else []
+    wanted = [name for name in names.split(",") if name]
+    found = [key for key in mine if key.name in wanted]
+    if len(found) != len(set(wanted)):
+        there = ", ".join(key.name for key in mine) or "none"
+        raise Refused(f"{owner} has no such key.", note=f"The keys are: {there}.")
+    return found
