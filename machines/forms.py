@@ -38,17 +38,14 @@ class KeyChoice(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
         return f"{obj.user.get_username()}, {obj.name}  {obj.fingerprint}"
 
 
-class Objections(forms.Form):
-    """A form that takes what a service has to object."""
-
-    def take(self, error: ValidationError) -> None:
-        """Put a service's objections beside the fields they are about."""
-        for field, messages in getattr(error, "message_dict", {"": error.messages}).items():
-            for message in messages:
-                self.add_error(field if field in self.fields else None, message)
+def take(form: forms.BaseForm, error: ValidationError) -> None:
+    """Put a service's objections beside the fields they are about."""
+    for field, messages in getattr(error, "message_dict", {"": error.messages}).items():
+        for message in messages:
+            form.add_error(field if field in form.fields else None, message)
 
 
-class CreateForm(Objections):
+class CreateForm(forms.Form):
     """A new machine: name and address; all else from the site's defaults."""
 
     name = forms.CharField(
@@ -218,7 +215,7 @@ class DeleteForm(forms.Form):
         return name
 
 
-class ImageForm(Objections):
+class ImageForm(forms.Form):
     """An archive in the host's images folder, made known by its digest."""
 
     name = forms.CharField(max_length=31, validators=[name_grammar], help_text="For example debian-12.")
@@ -258,10 +255,3 @@ class DefaultsForm(forms.ModelForm):  # type: ignore[type-arg]
         image = cast("forms.ModelChoiceField[Image]", self.fields["image"])
         image.queryset = Image.objects.filter(host=self.instance.host_id)
         image.empty_label = "None: each new machine names its own"
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        image, root = data.get("image"), data.get("root_mib")
-        if image is not None and root is not None and root < image.min_root_mib:
-            self.add_error("root_mib", f"{image} needs at least {image.min_root_mib} MB.")
-        return data

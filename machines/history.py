@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from audit import words
 from audit.models import Entry
 from machines.models import Machine
-from ui.registry import Mark
 
 # What an action did, and what it would have done.
 DEEDS = {
@@ -22,7 +22,6 @@ DEEDS = {
     "job.cancel": ("Job cancelled", "Cancelling the job"),
 }
 QUIET = ("job.approve", "job.go_on")  # part of their job's story
-MARKS: dict[str, Mark] = {"done": "run", "nothing": "run", "refused": "bad", "failed": "bad"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +32,7 @@ class Line:
     text: str
     who: str
     why: str
-    mark: Mark
+    mark: str
     word: str
     job: int | None
 
@@ -57,17 +56,14 @@ def histories(machines: Sequence[Machine], limit: int) -> dict[int, list[Line]]:
 
 def _line(entry: Entry) -> Line:
     did, noun = DEEDS.get(entry.action, (entry.action, entry.action))
-    message = str(entry.data.get("message") or "")
-    asked = entry.job is not None and "state" not in entry.data and entry.action != "job.cancel"
-    mark, word = MARKS.get(entry.outcome, "old"), entry.get_outcome_display()
-    if asked:
-        text, mark, word = f"{noun} asked for", "busy", "asked for"
-    elif entry.data.get("state") == "drifted":
-        text, mark, word = f"{noun} left a difference: {message}", "wait", "drifted"
-    elif entry.outcome == Entry.Outcome.NOTHING:
-        text = f"{noun}: nothing to do"
-    elif entry.outcome == Entry.Outcome.DONE:
-        text = did
-    else:
-        text = f"{noun} {entry.outcome}" + (f": {message}" if message else "")
+    mark, word = words.outcome(entry)
+    message = str(entry.data.get("message") or "").rstrip(".")
+    text = {
+        "asked for": f"{noun} asked for",
+        "drifted": f"{noun} left a difference",
+        "already so": f"{noun}: it was so already",
+        "done": did,
+    }.get(word, f"{noun} {word}")
+    if message:
+        text += f": {message}"
     return Line(at=entry.at, text=text, who=entry.actor_name, why=entry.why, mark=mark, word=word, job=entry.job)

@@ -14,7 +14,7 @@ from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
 from hosts.models import Host
 from machines import services
-from machines.forms import DefaultsForm, ImageForm
+from machines.forms import DefaultsForm, ImageForm, take
 from machines.models import Image, SiteDefaults
 
 
@@ -62,7 +62,7 @@ def image_add(request: UserRequest) -> HttpResponse:
     try:
         image = services.image_add(actor_of(request), host=host, **form.cleaned_data)
     except ValidationError as error:
-        form.take(error)
+        take(form, error)
         return _show(request, image_form=form)
     except Refused as error:
         return _show(request, image_form=form, refused=error)
@@ -79,6 +79,10 @@ def defaults_change(request: UserRequest) -> HttpResponse:
     form = DefaultsForm(request.POST, instance=defaults)
     if not form.is_valid():
         return _show(request, defaults_form=form)
-    services.defaults_change(actor_of(request), defaults.host, **form.cleaned_data)
+    try:
+        services.defaults_change(actor_of(request), defaults.host, **form.cleaned_data)
+    except ValidationError as error:
+        take(form, error)
+        return _show(request, defaults_form=form)
     messages.success(request, "New machines get this from now on. Those that exist stay as they are.")
     return redirect("machines:images")

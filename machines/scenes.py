@@ -158,6 +158,20 @@ def offers(user: User, machine: Machine, job: Job | None, verbs: frozenset[str])
     )
 
 
+def lent(machine: Machine) -> list[str]:
+    """To whom else the machine is lent, and for what: "brendan: start, stop and restart it, until 31 December 2026"."""
+    live = machine.grants.filter(Q(expires=None) | Q(expires__gt=timezone.now())).select_related("user")
+    return [_lent(grant) for grant in live.order_by("user__username")]
+
+
+def _lent(grant: Grant) -> str:
+    deeds = [str(verb.label) for verb in Verb if f",{verb}," in grant.verbs and verb != Verb.VIEW] or [Verb.VIEW.label]
+    until = timezone.localtime(grant.expires) if grant.expires else None
+    return f"{grant.user.get_username()}: {', '.join(deeds)}" + (
+        f", until {until.day} {until:%B %Y}" if until is not None else ""
+    )
+
+
 def verbs_for(user: User, machines: Sequence[Machine]) -> dict[int, frozenset[str]]:
     """`machines.models.verbs_on` for many machines, in two queries; none are needed for other roles than owners."""
     if user.role != Role.OWNER:

@@ -17,11 +17,11 @@ from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
 from hosts.models import Job
 from machines import bulks, services
-from machines.forms import CreateForm, DeleteForm, KeysForm
+from machines.forms import CreateForm, DeleteForm, KeysForm, take
 from machines.history import histories
 from machines.listing import LABELS, Filter, listing
 from machines.models import Machine, SiteDefaults
-from machines.scenes import scenes
+from machines.scenes import lent, scenes
 from machines.states import doing
 from ui.htmx import answer, wants
 from zones.models import Zone
@@ -102,6 +102,7 @@ def _show(request: UserRequest, machine: Machine, form: KeysForm | None = None, 
         return response
     if scene.offers.key:
         context["form"] = form or KeysForm(machine=machine, user=request.user)
+    context["lent"] = lent(machine)
     context["keys"] = machine.ssh_keys.select_related("user")
     context["lines"] = histories([machine], HISTORY)[machine.pk]
     return answer(request, "machines/detail.html", {}, context, status=status)
@@ -130,7 +131,7 @@ def create(request: UserRequest) -> HttpResponse:
         try:
             return redirect("hosts:job", _create(request, form).pk)
         except ValidationError as error:
-            form.take(error)
+            take(form, error)
         except Refused as error:
             refused = error
     return _create_page(request, form, defaults, refused)
