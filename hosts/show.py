@@ -114,13 +114,14 @@ class JobPage:
     def sum_up(self) -> str:
         """E.g. "5 steps to do, 2 already so, about 35 s"."""
         todo, done, already = self._in(T.TODO, T.NOW), self._in(T.DONE), self._in(T.ALREADY)
-        if self.job.is_open:
+        planned = self.job.state == S.PLANNED
+        if planned:
             parts = [f"{words.count(len(todo), 'step')} to do"]
         else:
             parts = [f"{words.count(len(self.rows), 'step')}"]
         parts += [f"{len(done)} done"] if done else []
         parts += [f"{len(already)} already so"] if already else []
-        if self.job.is_open and todo:
+        if planned and todo:
             parts.append(f"about {words.took(sum(row.about_s for row in todo))}")
         return ", ".join(parts)
 
@@ -181,9 +182,16 @@ class JobPage:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is something to undo and a way to: half done, or done."""
+        """Whether there is something to undo, a way to, and nothing was built on it since."""
         touched = self.job.state in (S.FAILED, S.DRIFTED, S.DONE) or (self.job.state == S.REFUSED and self.job.attempt)
-        return bool(touched) and self._known and kind_of(self.job.kind).undo is not None and self._may_mend
+        way = touched and self._known and kind_of(self.job.kind).undo is not None and self._may_mend
+        return bool(way) and not self._outdated
+
+    @cached_property
+    def _outdated(self) -> bool:
+        job = self.job
+        later = Job.objects.filter(target_kind=job.target_kind, target_id=job.target_id, pk__gt=job.pk)
+        return later.exclude(state=S.CANCELLED).exists()
 
     @cached_property
     def _may_mend(self) -> bool:

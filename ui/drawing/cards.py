@@ -161,9 +161,8 @@ class Cards:
             count = sum(s.addr == address.ip for s in self.site.services)
             self.sheet.line((left + right) / 2, 48, (left + right) / 2, self.y_addr, "n-trunk")
             self.sheet.rect(left, self.y_addr, right - left, ADDRESS_HIGH, "n-addr", 6)
-            self.sheet.text(left + 14, self.y_addr + 26, address.ip, "m b l")
-            nic = left + 24 + width_of(address.ip, 14, mono=True)
-            self.sheet.text(nic, self.y_addr + 26, clip(address.nic, right - nic - 8, SMALL), "q s")
+            nic = clip(address.nic, right - left - 32 - width_of(address.ip, 14, mono=True), SMALL)
+            self.sheet.pair(left + 14, self.y_addr + 26, (address.ip, "m b l"), (nic, "q s"))
             if right - left > 300:
                 said = f"{count} port{'s' * (count != 1)} published"
                 self.sheet.text(right - 14, self.y_addr + 26, said, "q s", "end")
@@ -209,7 +208,9 @@ class Cards:
         inner.mark(machine.state, x + 16, y + 21)
         inner.text(x + 28, y + 25.5, clip(machine.name, width - 40, NAME), "b")
         inner.text(x + 12, y + 46, machine.ip, "m s2")
-        inner.text(x + 12, y + 64, clip(machine.owner, width / 2 - 8, SMALL), "q s")
         note = machine.note or ("" if machine.state == "run" else WORDS[machine.state])
-        inner.text(x + width - 12, y + 64, clip(note, width / 2 - 6, SMALL), f"s w-{machine.state}", "end")
+        owner = clip(machine.owner, width - 30 if not note else width / 2 - 8, SMALL)
+        inner.text(x + 12, y + 64, owner, "q s")
+        room = width - 34 - width_of(owner, SMALL)
+        inner.text(x + width - 12, y + 64, clip(note, room, SMALL), f"s w-{machine.state}", "end")
         self.sheet.machine(machine, inner)

@@ -95,8 +95,7 @@ def _head(sheet: Sheet, width: float) -> None:
     site = sheet.site
     sky(sheet, width, LEFT)
     sheet.rect(0.5, BAND, width - 1, 40, "n-dom0", 10)
-    sheet.text(14, BAND + 25, "dom0", "b")
-    sheet.text(54, BAND + 25, clip(site.host, LEFT - 40, SMALL), "q s")
+    sheet.pair(14, BAND + 25, ("dom0", "b"), (clip(site.host, LEFT - 50, SMALL), "q s"))
     count = len(site.addresses)
     vpn = f"{site.vpn.iface} {site.vpn.ip} · ".lstrip() if site.vpn.iface else ""
     sheet.text(LEFT + 30, BAND + 25, f"{vpn}{count} external address{'es' * (count != 1)}", "q s")

@@ -82,6 +82,12 @@ class Sheet:
             at = f' text-anchor="{anchor}"' if anchor else ""
             self.body.append(f'<text x="{num(x)}" y="{num(y)}"{cls}{at}>{safe(said)}</text>')
 
+    def pair(self, x: float, y: float, strong: tuple[str, str], weak: tuple[str, str]) -> None:
+        """Two texts, each with its class, the second right behind the first however wide the font is."""
+        head = f'<tspan class="{strong[1]}">{safe(strong[0])}</tspan>'
+        tail = f'<tspan class="{weak[1]}" dx="10">{safe(weak[0])}</tspan>' if weak[0] else ""
+        self.body.append(f'<text x="{num(x)}" y="{num(y)}">{head}{tail}</text>')
+
     def rect(self, x: float, y: float, w: float, h: float, look: str, r: float = 8) -> None:
         size = f'x="{num(x)}" y="{num(y)}" width="{num(w)}" height="{num(h)}"'
         self.body.append(f'<rect class="{look}" {size} rx="{num(r)}"/>')

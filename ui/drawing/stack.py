@@ -45,8 +45,7 @@ def _head(sheet: Sheet, width: float) -> None:
     sheet.line(LEFT / 2, 48, LEFT / 2, HEAD)
     sheet.line((LEFT + width) / 2, 48, (LEFT + width) / 2, HEAD, "n-trunk")
     sheet.rect(0.5, HEAD, width - 1, 54, "n-dom0", 10)
-    sheet.text(14, 84, "dom0", "b")
-    sheet.text(54, 84, clip(sheet.site.host, width - 70, SMALL), "q s")
+    sheet.pair(14, 84, ("dom0", "b"), (clip(sheet.site.host, width - 80, SMALL), "q s"))
     said = f"dom0 itself answers on {sheet.site.dom0_ports or 'no port'}"
     sheet.text(14, 104, clip(said, width - 28, SMALL), "q s")
 

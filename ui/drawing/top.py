@@ -25,8 +25,7 @@ def sky(sheet: Sheet, width: float, left: float, *, traffic: bool = True) -> Non
 def dom0_left(sheet: Sheet, left: float, y_head: float, y: float) -> None:
     """The host's name, the VPN's interface and what dom0 itself answers: the left column of the dom0 band."""
     site = sheet.site
-    sheet.text(14, y_head, "dom0", "b")
-    sheet.text(54, y_head, clip(site.host, left - 60, SMALL), "q s")
+    sheet.pair(14, y_head, ("dom0", "b"), (clip(site.host, left - 70, SMALL), "q s"))
     sheet.line(left - 40, 48, left - 40, y)
     sheet.rect(12, y, left - 24, 24, "n-box", 6)
     sheet.text(22, y + 16, clip(site.vpn.iface or "no VPN", 60, SMALL), "s")
@@ -46,8 +45,7 @@ def blank(site: Site, width: float) -> str:
     sheet.line(left - 40, 48, left - 40, BAND)
     sheet.line((left + width) / 2, 48, (left + width) / 2, BAND, "n-trunk")
     sheet.rect(0.5, BAND, width - 1, 40, "n-dom0", 10)
-    sheet.text(14, BAND + 25, "dom0", "b")
-    sheet.text(54, BAND + 25, clip(site.host, width - 70, SMALL), "q s")
+    sheet.pair(14, BAND + 25, ("dom0", "b"), (clip(site.host, width - 80, SMALL), "q s"))
     sheet.rect(0.5, 134, width - 1, 70, "n-zone n-iso", 10)
     sheet.text(width / 2, 174, "No address and no zone yet.", "q", "middle")
     return sheet.svg(width, 206, "blank" if wide else "stack")
