@@ -27,6 +27,7 @@ from demo.layout import (
 )
 from demo.service import Service
 
+SLOW_BOX_S = 180.0  # what Django may take to come up on one emulated processor, six times at once
 QUEUES = ("power", "work", "net")
 HOST_KEY = "/var/lib/fridu/dropbear_ed25519_host_key"
 
@@ -112,7 +113,7 @@ def start_host(layout: Layout) -> None:
 def start_panel(layout: Layout, listener: int) -> None:
     """Database, panel, workers, watcher. `listener`: the socket for the browser. Raises Problem."""
     env = layout.environment
-    enter.run(layout, str(PYTHON), "manage.py", "migrate", "--verbosity=0", uid=PANEL_UID, timeout_s=180)
+    enter.run(layout, str(PYTHON), "manage.py", "migrate", "--verbosity=0", uid=PANEL_UID, timeout_s=SLOW_BOX_S)
     _panel(layout, listener)
     for queue in QUEUES:
         argv = (
@@ -172,7 +173,7 @@ def panel_answers(layout: Layout, port: int) -> None:
             return link.getresponse().status < 500
         return False
 
-    _until(layout, "panel", 60, answers)
+    _until(layout, "panel", SLOW_BOX_S, answers)
 
 
 def workers_answer(layout: Layout) -> None:
@@ -182,7 +183,7 @@ def workers_answer(layout: Layout) -> None:
         clients = _quietly(layout, "redis-cli", "-s", REDIS_SOCKET, "client", "list")
         return clients.count("cmd=brpop") >= len(QUEUES)
 
-    _until(layout, "worker-work", 60, listening)
+    _until(layout, "worker-work", SLOW_BOX_S, listening)
 
 
 def _quietly(layout: Layout, *argv: str) -> str:

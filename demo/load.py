@@ -48,7 +48,9 @@ def sample(layout: Layout) -> None:
 
 def write_state(layout: Layout, port: int) -> dict[str, Any]:
     """Write state.json, readable by root alone, for scripts; returns what it says."""
-    shown = enter.run(layout, str(PYTHON), "manage.py", "shell", "-v", "0", "-c", MACHINES, uid=PANEL_UID)
+    shown = enter.run(
+        layout, str(PYTHON), "manage.py", "shell", "-v", "0", "-c", MACHINES, uid=PANEL_UID, timeout_s=120
+    )
     state = {
         "url": f"http://localhost:{port}",
         "logins": json.loads((layout.var / "panel" / "logins.json").read_text()),

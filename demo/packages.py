@@ -6,8 +6,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from collections.abc import Mapping
+from pathlib import Path
 
 from demo.layout import Problem
 
@@ -28,6 +28,7 @@ NEEDED = {
     "nftables": "the firewall on bridges",
     "openssh-client": "to try it out",
     "pkg-config": "builds Python's libvirt binding",
+    "procps": "the kernel's settings",
     "python3-dev": "builds Python's libvirt binding",
     "python3-venv": "the panel's libraries",
     "redis-tools": "the queue",
