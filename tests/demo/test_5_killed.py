@@ -33,7 +33,7 @@ from hosts.models import Host
 from machines.services import image_add
 u = User.objects.get(username={user!r})
 out = image_add(Actor(id=u.pk, name=u.username), host=Host.objects.get(), name="heavy", archive="heavy.tar.gz",
-    digest={digest!r}, family="tiny", min_root_mib=700).pk
+    digest={digest!r}, family="tiny", min_root_mib=900).pk
 """
 
 
@@ -54,7 +54,7 @@ def heavy(demo: Demo) -> str:
     return "heavy"
 
 
-def ask(demo: Demo, name: str, address: str, image: str, root: int = 800) -> int:
+def ask(demo: Demo, name: str, address: str, image: str, root: int = 1200) -> int:
     user = demo.state["logins"]["operator"]["user"]
     return int(demo.python(ASK.format(user=user, name=name, address=address, image=image, root=root)))
 
