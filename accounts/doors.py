@@ -8,12 +8,13 @@ from typing import Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import Http404, HttpRequest, HttpResponseBase, HttpResponseNotAllowed
-from django.shortcuts import redirect
+from django.urls import reverse
 
 from accounts.access import OUTSIDE, RULES, may_somewhere
 from accounts.client import client_address
 from accounts.models import User
 from audit.log import Actor, session_digest
+from ui.htmx import go_to, page_of
 
 
 class UserRequest(HttpRequest):
@@ -40,10 +41,10 @@ def page(action: str, *, methods: tuple[str, ...] = ("GET",)) -> Callable[[View[
         @wraps(view)
         def door(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
             if not request.user.is_authenticated:
-                return redirect_to_login(request.get_full_path())
+                return _to_sign_in(request)
             user = request.user
             if user.password_is_once:
-                return redirect("account_change_password")
+                return go_to(request, reverse("account_change_password"))
             if not may_somewhere(user, action):
                 raise Http404
             if request.method not in (*methods, *(("HEAD",) if "GET" in methods else ())):
@@ -67,7 +68,7 @@ def outside(name: str) -> Callable[[Callable[Concatenate[HttpRequest, P], HttpRe
             if request.method not in (*methods, *(("HEAD",) if "GET" in methods else ())):
                 return HttpResponseNotAllowed(methods)
             if OUTSIDE[name].signed_in and not request.user.is_authenticated:
-                return redirect_to_login(request.get_full_path())
+                return _to_sign_in(request)
             return view(request, *args, **kwargs)
 
         door.outside = name  # type: ignore[attr-defined]
@@ -75,6 +76,11 @@ def outside(name: str) -> Callable[[Callable[Concatenate[HttpRequest, P], HttpRe
         return cast(Door[P], door)
 
     return declare
+
+
+def _to_sign_in(request: HttpRequest) -> HttpResponseBase:
+    """Sign in, and come back to the page; a fragment leads the whole page there."""
+    return go_to(request, redirect_to_login(page_of(request))["Location"])
 
 
 def actor_of(request: HttpRequest) -> Actor:

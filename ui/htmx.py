@@ -16,6 +16,12 @@ def wants(request: HttpRequest) -> str:
     return (htmx.target or "") if htmx and not htmx.boosted else ""
 
 
+def page_of(request: HttpRequest) -> str:
+    """Path and query of the page the browser shows: for a fragment that of the page it belongs to."""
+    htmx = getattr(request, "htmx", None)
+    return (htmx.current_url_abs_path or "/") if htmx else request.get_full_path()
+
+
 def answer(
     request: HttpRequest,
     page: str,

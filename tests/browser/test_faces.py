@@ -119,7 +119,7 @@ def places(fulup, dominig, fresh, isp, web_dom):
         "failed": {"state": "failed", "done": 1, "at": "failed", "attempt": 1,
                    "message": "The image is larger than the root volume.", "note": "Make the root 256 MB, then go on."},
         "refused": {"state": "refused", "message": "WEB-Dom exists on the host and is not ours.", "note": "Adopt it."},
-        "drifted": {"state": "drifted", "done": 4, "attempt": 1, "message": "After the last step the host still differs."},
+        "drifted": {"state": "drifted", "done": 4, "attempt": 1, "message": "The host still differs."},
         "done": {"state": "done", "done": 4, "attempt": 1},
         "nothing": {"state": "nothing"},
         "cancelled": {"state": "cancelled"},

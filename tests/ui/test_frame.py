@@ -283,3 +283,9 @@ def test_a_redirect_for_htmx_is_a_header():
     request.htmx = Asked()
     gone = htmx.go_to(request, "/x/")
     assert (gone.status_code, gone["HX-Redirect"]) == (204, "/x/")
+
+
+def test_a_fragment_of_an_ended_session_leads_its_page_to_the_sign_in(client, db):
+    page = {"HX-Request": "true", "HX-Target": "rows", "HX-Current-URL": "http://testserver/jobs/?state=open"}
+    gone = client.get("/jobs/?state=open&seen=abc", headers=page)
+    assert (gone.status_code, gone["HX-Redirect"]) == (204, "/sign-in/?next=/jobs/%3Fstate%3Dopen")

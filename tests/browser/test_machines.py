@@ -1,0 +1,263 @@
+"""The machine pages in Chromium: every state on two widths and in two colour schemes, and what one does there.
+
+FRIDU_SHOTS=folder keeps a picture of each.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from playwright.sync_api import expect
+
+from accounts.models import SSHKey
+from audit import log
+from hosts.models import Host, Job, JobStep
+from machines.models import Grant, Machine
+from tests.browser.faces import findings, overflow
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+FACES = [(width, scheme) for width in (1360, 390) for scheme in ("light", "dark")]
+LAPTOP = "SHA256:3pQ9f2kLm8s7d6f5g4h3j2k1l0z9x8c7v6b5n4m3x9k"
+
+
+def machine(like: Machine, number: int, name: str, owner, **more) -> Machine:
+    """One more machine in WEB-Dom's zone."""
+    now = timezone.now()
+    known = {
+        "observed": "running",
+        "observed_at": now,
+        "since": now - timedelta(hours=5),
+        "built_at": now,
+        "memory_mib": 256,
+        "root_mib": 512,
+    }
+    return Machine.objects.create(
+        host=like.host,
+        zone=like.zone,
+        image=like.image,
+        owner=owner.own,
+        name=name,
+        address=f"10.10.2.{number}",
+        mac=f"aa:bb:00:00:00:{number:02x}",
+        vif=f"fr{number}",
+        uid_base=65536 * number,
+        **known | more,
+    )
+
+
+def job(target: Machine, user, kind: str, state: str, **more) -> Job:
+    title = f"{kind.partition('.')[2].capitalize()} {target.name}"
+    return Job.objects.create(
+        kind=kind,
+        host=target.host,
+        title=title,
+        target_kind="machine",
+        target_id=target.pk,
+        target_text=target.name,
+        actor=user,
+        state=state,
+        **more,
+    )
+
+
+@pytest.fixture
+def isp(web_dom, fulup, dominig, brendan, host) -> dict[str, Machine]:
+    """A machine in every state a page can show."""
+    from firewall.models import PublishedService, Revision
+    from firewall.rows import site_of
+    from firewall.specs import as_dict
+
+    Host.objects.update(seen_at=timezone.now() + timedelta(seconds=300))  # stays fresh however slow this box is
+    now, zone = timezone.now(), web_dom.zone
+    Machine.objects.filter(pk=web_dom.pk).update(since=now - timedelta(days=41))
+    laptop = SSHKey.objects.create(user=dominig, name="laptop", line="ssh-ed25519 AAAA", fingerprint=LAPTOP)
+    desk = SSHKey.objects.create(user=fulup, name="desk", line="ssh-ed25519 AAAB", fingerprint=LAPTOP[::-1])
+    web_dom.ssh_keys.set([laptop, desk])
+    for name, port, inside in (("DomiWEB", 80, 8080), ("DomiSSH", 22, 22), ("DomiTLS", 443, 8443)):
+        if name == "DomiTLS":
+            Revision.objects.create(
+                host=host, number=1, site=as_dict(site_of(host)), files={}, digest="", author=fulup, state="live"
+            )
+        PublishedService.objects.create(
+            host=host,
+            name=name,
+            zone=zone,
+            external=zone.external,
+            proto="tcp",
+            port=port,
+            port_last=port,
+            target="10.10.2.2",
+            target_port=inside,
+        )
+    lent = machine(web_dom, 3, "Brendan", brendan, observed="stopped", wanted="stopped")
+    Grant.objects.create(machine=lent, user=dominig, verbs=",view,power,", expires=now + timedelta(days=9))
+    made = {
+        "up": web_dom,
+        "lent": lent,
+        "missing": machine(web_dom, 4, "radio-old", fulup, observed="missing"),
+        "fell": machine(web_dom, 5, "wiki-school", brendan, observed="stopped"),
+        "failed": machine(web_dom, 6, "Choir", fulup, built_at=None, observed="unknown"),
+        "waits": machine(web_dom, 7, "SIP", fulup, built_at=None, observed="unknown"),
+        "busy": machine(web_dom, 8, "Mail", fulup),
+    }
+    said = "tar ended with code 2: Unexpected EOF in archive."
+    job(made["failed"], fulup, "machine.create", "failed", ended=now - timedelta(hours=2), attempt=1, message=said)
+    job(made["waits"], fulup, "machine.create", "planned", reason="telephones")
+    working = job(made["busy"], fulup, "machine.reboot", "running")
+    for number, state in enumerate(("done", "now", "todo"), start=1):
+        JobStep.objects.create(job=working, number=number, stage="stop", title="Stop", state=state)
+    thing = log.Thing(kind="machine", id=str(web_dom.pk), text="WEB-Dom")
+    for who, kind, outcome, why in (
+        (fulup, "machine.create", "done", "for the regatta"),
+        (dominig, "machine.reboot", "done", ""),
+        (dominig, "machine.key", "refused", ""),
+    ):
+        done = job(web_dom, who, kind, "done", ended=now)
+        actor = log.Actor(id=who.pk, name=who.username)
+        log.record(actor, kind, thing, outcome=outcome, why=why, job=done.pk, data={"state": outcome})
+    return made
+
+
+PAGES = {
+    "list": ("fulup", "/machines/"),
+    "list-none": ("fulup", "/machines/?q=imap&state=stopped"),
+    "create": ("fulup", "/machines/new/?owner={owner}"),
+    "up": ("fulup", "/machines/{up}/"),
+    "missing": ("fulup", "/machines/{missing}/"),
+    "fell": ("fulup", "/machines/{fell}/"),
+    "failed": ("fulup", "/machines/{failed}/"),
+    "waits": ("fulup", "/machines/{waits}/"),
+    "busy": ("fulup", "/machines/{busy}/"),
+    "delete": ("fulup", "/machines/{up}/delete/"),
+    "images": ("fulup", "/machines/images/"),
+    "mine": ("dominig", "/machines/mine/"),
+    "mine-up": ("dominig", "/machines/{up}/"),
+    "mine-lent": ("dominig", "/machines/{lent}/"),
+}
+
+
+@pytest.mark.parametrize(("width", "scheme"), FACES)
+def test_no_page_overflows_or_shuts_anybody_out(page_as, request, isp, dominig, width, scheme):
+    places = {name: each.pk for name, each in isp.items()} | {"owner": dominig.own.pk}
+    wrong = []
+    for name, (who, path) in PAGES.items():
+        page = page_as(request.getfixturevalue(who), width=width, scheme=scheme)
+        page.goto(path.format(**places))
+        expect(page.locator("h1")).to_have_count(1)
+        keep(page, f"machines-{name}-{scheme}-{width}")
+        wrong += [f"{name}: {each}" for each in (*findings(page), *overflow(page))]
+        page.close()
+    assert wrong == []
+
+
+def keep(page, name: str) -> None:
+    if folder := os.environ.get("FRIDU_SHOTS"):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+
+
+def test_a_machine_is_created_by_keyboard_alone(page_as, isp, fulup):
+    page = page_as(fulup)
+    page.goto("/machines/new/")
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    page.keyboard.type("Regatta")
+    page.keyboard.press("Tab")
+    page.keyboard.type("10.10.2.40")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Owner")).to_be_focused()
+    with page.expect_response(lambda answer: "owner=" in answer.url):
+        page.keyboard.type("dom")
+        page.keyboard.press("Tab")
+    expect(page.get_by_label("dominig, laptop")).to_be_checked()
+    expect(page.get_by_label("fulup, desk")).not_to_be_checked()
+    page.get_by_label("Name", exact=True).focus()
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile(r"/jobs/\d+/"))
+    made = Machine.objects.get(name="Regatta")
+    assert (made.address, made.owner.name) == ("10.10.2.40", "dominig")
+    assert [key.name for key in made.ssh_keys.all()] == ["laptop"]
+
+
+def test_a_wrong_address_is_said_beside_its_field_on_a_phone(page_as, isp, fulup, dominig):
+    page = page_as(fulup, width=390)
+    page.goto(f"/machines/new/?owner={dominig.own.pk}")
+    page.get_by_label("Name", exact=True).fill("Regatta")
+    page.get_by_label("Address").fill("10.10.2.2")
+    page.get_by_role("button", name="Create machine").click()
+    field = page.get_by_label("Address")
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_have_value("10.10.2.2")
+    expect(field).to_have_accessible_description(re.compile(r"WEB-Dom"))
+    keep(page, "machines-create-wrong-light-390")
+    assert findings(page) == []
+    assert overflow(page) == []
+    assert not Machine.objects.filter(name="Regatta").exists()
+
+
+def test_the_list_narrows_while_one_types_and_keeps_the_focus(page_as, isp, fulup):
+    page = page_as(fulup)
+    page.goto("/machines/")
+    field = page.get_by_label("Search", exact=True)
+    field.press_sequentially("sip")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    expect(page.get_by_role("link", name="SIP")).to_be_visible()
+    expect(field).to_be_focused()
+    expect(page).to_have_url(re.compile("q=sip"))
+    page.get_by_label("State", exact=True).select_option("running")
+    expect(page.get_by_role("heading", name="Nothing matches “sip” under “Running”")).to_be_visible()
+
+
+def test_the_list_narrows_and_acts_on_many_without_script(page_as, isp, fulup):
+    page = page_as(fulup, script=False)
+    page.goto("/machines/")
+    page.get_by_label("Search", exact=True).fill("web-dom")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_label("Choose WEB-Dom").check()
+    page.get_by_role("button", name="Restart", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Restart 1 machine?")
+    keep(page, "machines-bulk-light-1360")
+    page.get_by_role("button", name="Restart 1 machine").click()
+    expect(page.get_by_text("Restart asked for: WEB-Dom.")).to_be_visible()
+
+
+def test_the_page_follows_the_machine_and_says_it_aloud(page_as, isp, dominig):
+    page = page_as(dominig)
+    page.goto(f"/machines/{isp['up'].pk}/")
+    page.get_by_role("button", name="Stop WEB-Dom").focus()
+    Machine.objects.filter(pk=isp["up"].pk).update(memory_mib=65)
+    page.wait_for_timeout(2500)  # one look that finds nothing new must leave the focus alone
+    expect(page.get_by_role("button", name="Stop WEB-Dom")).to_be_focused()
+    Machine.objects.filter(pk=isp["up"].pk).update(observed="stopped", wanted="stopped")
+    expect(page.get_by_role("button", name="Start WEB-Dom")).to_be_visible()
+    expect(page.locator("#said")).to_contain_text("WEB-Dom: stopped")
+
+
+def test_an_owner_stops_his_machine_from_his_own_page_without_script(page_as, isp, dominig):
+    page = page_as(dominig, script=False)
+    page.goto("/machines/mine/")
+    page.get_by_role("button", name="Stop WEB-Dom").click()
+    expect(page).to_have_url(re.compile("/machines/mine/$"))
+    expect(page.get_by_text("Stop of WEB-Dom asked for.")).to_be_visible()
+    expect(page.get_by_text("stop asked for", exact=True)).to_be_visible()
+    expect(page.get_by_role("button", name="Restart WEB-Dom")).to_have_count(0)
+
+
+def test_an_owner_gets_a_root_password_once(page_as, isp, dominig):
+    page = page_as(dominig, width=390)
+    page.goto(f"/machines/{isp['up'].pk}/")
+    page.get_by_role("button", name="Set a one-time root password").click()
+    password = page.locator("#password").inner_text()
+    assert len(password) >= 16
+    assert password not in page.url
+    assert findings(page) == []
+    assert overflow(page) == []
+    keep(page, "machines-password-light-390")
+    page.get_by_role("link", name="I have noted it").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("WEB-Dom")
+    assert password not in page.content()
