@@ -104,14 +104,20 @@ def _clashes(host: Host, now: Site, read: Site) -> Iterator[str]:
     for zone in read.zones:
         there = zones.get(zone.name)
         if there and replace(zone, number=there.number) != there:
-            yield f"The panel has a zone {zone.name} already, with {there.network} on {there.bridge}: not the file's."
+            yield (
+                f"The panel has a zone {zone.name} with {there.network} on {there.bridge}, the file one with "
+                f"{zone.network} on {zone.bridge}. Rename it in the file, or delete the panel's first."
+            )
         if not zone.bridge.startswith(now.bridge_prefix):
             yield f"{zone.bridge} of {zone.name} must begin with {now.bridge_prefix} on this host."
     services_now = {s.name: s for s in now.services}
     for service in read.services:
         known = services_now.get(service.name)
         if known and not _same(known, service):
-            yield f"The panel has a service {service.name} already, on {known.where}: not the file's."
+            yield (
+                f"The panel has a service {service.name} already, on {known.where}; the file's is on {service.where} "
+                "or leads elsewhere. Rename it in the file, or unpublish the panel's first."
+            )
 
 
 def _same(known: specs.Service, service: specs.Service) -> bool:
