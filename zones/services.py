@@ -225,7 +225,7 @@ def free_gateway(host: Host) -> str:
 
 def _check_may(actor: Actor, action: str) -> None:
     """The same table the views ask, for doors that ask nobody."""
-    user = User.objects.filter(pk=actor.id).first()
+    user = User.objects.filter(pk=actor.id or 0).first()
     if user is None or not may(user, action):
         raise PermissionDenied(f"{actor.name} may not do {action}.")
 
