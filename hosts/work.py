@@ -92,11 +92,12 @@ def _plan(job: Job, kind: Kind, config: HostConfig) -> tuple[Plan, State]:
     state = probe.probe(config, kind.scope(job, config))
     plan = kind.plan(job, state, config)
     with transaction.atomic():
-        job.steps.exclude(state__in=(JobStep.State.DONE, JobStep.State.ALREADY)).delete()
+        job.steps.exclude(state=JobStep.State.DONE).delete()
         had = list(job.steps.all())
         stages = {step.stage for step in had}
         items = [i for i in plan.items if isinstance(i, Step) or i.stage not in stages]
-        JobStep.objects.bulk_create(_row(job, n, i) for n, i in enumerate(items, start=len(had) + 1))
+        first = max((step.number for step in had), default=0) + 1
+        JobStep.objects.bulk_create(_row(job, n, i) for n, i in enumerate(items, start=first))
         Job.objects.filter(pk=job.pk).update(digest=plan.digest)
     job.digest = plan.digest
     return plan, state
