@@ -1,0 +1,93 @@
+"""Every page one can open, found by walking the routes: no serious axe finding, nothing sideways, a quiet console.
+
+FRIDU_SHOTS=folder keeps a picture of each.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from django.urls import URLPattern, get_resolver, reverse
+
+from accounts.access import may_somewhere
+from audit import log
+from audit.log import Actor, Thing
+from tests.browser.faces import findings, overflow
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+# Fragments and downloads are no pages; the invitation needs a link of its own (tests/accounts).
+NO_PAGES = {"machines:history", "firewall:dump", "accounts:invitation", "account_logout"}
+
+
+def routes(patterns, space=""):
+    """Name and view of every route outside the admin."""
+    for entry in patterns:
+        if isinstance(entry, URLPattern):
+            if entry.name:
+                yield space + entry.name, entry.callback, entry.pattern.converters
+        elif entry.namespace != "admin":
+            yield from routes(entry.url_patterns, f"{entry.namespace}:" if entry.namespace else space)
+
+
+@pytest.fixture
+def things(fulup, isp, web_dom, zones):
+    """What a route's number may stand for."""
+    from firewall.models import Revision
+    from hosts.models import Job
+
+    entry = log.record(Actor(id=fulup.pk, name="fulup"), "machine.start", Thing(kind="machine", id="1", text="WEB-Dom"))
+    job = Job.objects.create(
+        kind="machine.create", host=isp, title="Create X", target_kind="machine", target_id=0, target_text="X",
+        actor=fulup, state="done",
+    )  # fmt: skip
+    return {
+        "hosts:job": job.pk,
+        "accounts:person": fulup.pk,
+        "accounts:owner": fulup.own.pk,
+        "audit:entry": entry.seq,
+        "zones": zones["zDominig"].pk,
+        "machines": web_dom.pk,
+        "firewall:revision": Revision.objects.get().pk,
+    }
+
+
+def paths(user, things):
+    """Every page `user` may open, by name."""
+    for name, view, converters in routes(get_resolver().url_patterns):
+        if name in NO_PAGES or "GET" not in getattr(view, "methods", ()):
+            continue
+        action = getattr(view, "access", None)
+        if action and not may_somewhere(user, action):
+            continue
+        args = [things.get(name) or things[name.partition(":")[0]]] if converters else []
+        yield name, reverse(name, args=args)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1360, "light"), (390, "dark")])
+@pytest.mark.parametrize("who", ["fulup", "dominig", "agnes"])
+def test_it_is_accessible_and_fits(page_as, request, things, who, width, scheme):
+    user = request.getfixturevalue(who)
+    page = page_as(user, width=width, scheme=scheme)
+    wrong, seen = {}, 0
+    for name, path in paths(user, things):
+        answer = page.goto(path)
+        assert answer.status in (200, 404 if user.role != "operator" else 200), (name, answer.status)
+        seen += answer.status == 200
+        if folder := os.environ.get("FRIDU_SHOTS"):
+            page.screenshot(path=Path(folder) / f"{who}-{name.replace(':', '-')}-{width}.png", full_page=True)
+        if found := findings(page) + [f"overflow: {e}" for e in overflow(page)]:
+            wrong[name] = found
+        assert page.locator("h1").count() == 1, name
+    assert wrong == {}
+    assert seen >= {"fulup": 25, "dominig": 5, "agnes": 3}[who]
+
+
+@pytest.mark.parametrize("name", ["account_login"])
+def test_the_door_is_accessible_and_fits(page_as, db, name):
+    for width, scheme in ((1360, "dark"), (390, "light")):
+        page = page_as(None, width=width, scheme=scheme)
+        page.goto(reverse(name))
+        assert findings(page) + overflow(page) == []
