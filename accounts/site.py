@@ -49,6 +49,8 @@ class PanelAdminSite(AdminSite):
         def door(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             if request.user.is_authenticated and not self.has_permission(request):
                 raise Http404
+            if getattr(request.user, "password_is_once", False):
+                return redirect("account_change_password")
             return inner(request, *args, **kwargs)
 
         return update_wrapper(door, inner)
