@@ -92,19 +92,28 @@ def _start(layout: Layout, wish: argparse.Namespace) -> int:
 
 def _bring_up(layout: Layout, listener: socket.socket) -> None:
     shutdown.stop(layout)  # what a killed start left
+    venv.compile_project(layout)
     port = int(listener.getsockname()[1])
     dom0.furnish(layout)
     load.keys(layout)
+    _say("Building the tiny image, bringing up dom0 …")
     image = layout.var / "lib" / "images" / "tiny.tar.gz"
     tiny.build(image, layout.project / "var" / "cache")
     dom0.up(layout)
     daemons.start_host(layout)
+    _say("Starting the panel and the workers …")
     daemons.start_panel(layout, listener.fileno())
     listener.close()
     daemons.panel_answers(layout, port)
     daemons.workers_answer(layout)
+    _say("Loading the sample: its network, its rules, its machines …")
     load.sample(layout)
+    daemons.machines_answer(layout, load.running(layout))
     print(load.words(layout, load.write_state(layout, port)), flush=True)
+
+
+def _say(sentence: str) -> None:
+    print(sentence, flush=True)
 
 
 def _forget(layout: Layout) -> None:

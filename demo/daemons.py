@@ -31,6 +31,17 @@ SLOW_BOX_S = 180.0  # what Django may take to come up on one emulated processor,
 QUEUES = ("power", "work", "net")
 HOST_KEY = "/var/lib/fridu/dropbear_ed25519_host_key"
 
+KNOCK = """
+import socket, sys, time
+deadline = time.monotonic() + 20
+for address in sys.argv[1:]:
+    while time.monotonic() < deadline:
+        try:
+            socket.create_connection((address, 22), timeout=1).close()
+            break
+        except OSError:
+            time.sleep(0.02)
+"""
 HOST_TOML = """\
 # Written by bin/demo at every start: what root may touch on this dom0.
 name = "{name}"
@@ -184,6 +195,12 @@ def workers_answer(layout: Layout) -> None:
         return clients.count("cmd=brpop") >= len(QUEUES)
 
     _until(layout, "worker-work", SLOW_BOX_S, listening)
+
+
+def machines_answer(layout: Layout, addresses: list[str]) -> None:
+    """Wait until SSH of all of them can be reached from dom0; who stays silent may have a reason of its own."""
+    with contextlib.suppress(Problem):
+        enter.run(layout, "/usr/bin/python3", "-c", KNOCK, *addresses)
 
 
 def _quietly(layout: Layout, *argv: str) -> str:

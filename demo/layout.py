@@ -91,6 +91,5 @@ class Layout:
             "FRIDU_DATABASE_URL": f"sqlite:///{DATABASE}",
             "FRIDU_BROKER_URL": f"redis+socket://{REDIS_SOCKET}",
             "FRIDU_ALLOWED_HOSTS": f"localhost,127.0.0.1,[::1],{VPN_ADDRESS}",
-            "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
         }

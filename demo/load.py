@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,6 @@ from demo.layout import INSIDE, PANEL_GID, PANEL_UID, PYTHON, Layout, Problem
 
 RULES = INSIDE / "tests" / "fixtures" / "production.rules"
 TINY = Path("/var/lib/fridu/images/tiny.tar.gz")
-MACHINES = (
-    "import json; from machines.models import Machine; "
-    "print(json.dumps({m.name: {'ip': str(m.address), 'vif': m.vif} for m in Machine.objects.all()}))"
-)
 
 
 def keys(layout: Layout) -> None:
@@ -48,9 +46,6 @@ def sample(layout: Layout) -> None:
 
 def write_state(layout: Layout, port: int) -> dict[str, Any]:
     """Write state.json, readable by root alone, for scripts; returns what it says."""
-    shown = enter.run(
-        layout, str(PYTHON), "manage.py", "shell", "-v", "0", "-c", MACHINES, uid=PANEL_UID, timeout_s=120
-    )
     state = {
         "url": f"http://localhost:{port}",
         "logins": json.loads((layout.var / "panel" / "logins.json").read_text()),
@@ -59,13 +54,31 @@ def write_state(layout: Layout, port: int) -> dict[str, Any]:
         "database": str(layout.var / "panel" / "fridu.sqlite3"),
         "ssh_key": str(layout.var / "keys" / "owner"),
         "operator_ssh_key": str(layout.var / "keys" / "operator"),
-        "machines": json.loads(shown.stdout.splitlines()[-1]),
+        "machines": _machines(layout),
         "pids": {name: process.pid for name, process in processes.recorded(layout).items()},
     }
     fd = os.open(layout.state_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(fd, "w") as file:
         json.dump(state, file, indent=1)
     return state
+
+
+def _machines(layout: Layout) -> dict[str, dict[str, str]]:
+    """Name → address and interface of the sample's and later machines."""
+    rows = _rows(layout, "SELECT name, address, vif FROM machines_machine ORDER BY name")
+    return {name: {"ip": address, "vif": vif} for name, address, vif in rows}
+
+
+def running(layout: Layout) -> list[str]:
+    """Addresses of the machines that shall run."""
+    wish = "SELECT address FROM machines_machine WHERE wanted = 'running' AND built_at IS NOT NULL"
+    return [address for (address,) in _rows(layout, wish)]
+
+
+def _rows(layout: Layout, question: str) -> list[tuple[str, ...]]:
+    """From the database itself: Django would take two seconds to come up for it."""
+    with contextlib.closing(sqlite3.connect(layout.var / "panel" / "fridu.sqlite3", timeout=20)) as database:
+        return database.execute(question).fetchall()
 
 
 def _give(path: Path, text: str) -> None:
