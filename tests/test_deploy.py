@@ -68,7 +68,7 @@ def test_the_queue_listens_on_a_socket_alone_and_keeps_nothing() -> None:
 
 def test_every_setting_of_the_sample_is_one_the_settings_read() -> None:
     settings = (ROOT / "fridu_site" / "settings.py").read_text()
-    names = re.findall(r"^(FRIDU_\w+)=", (ROOT / "deploy" / "fridu.env").read_text(), re.M)
+    names = re.findall(r"^(FRIDU_\w+)=", (ROOT / "deploy" / "panel.env").read_text(), re.M)
     assert len(names) > 5
     for name in names:
         assert f'"{name}"' in settings, name

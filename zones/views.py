@@ -55,12 +55,10 @@ def detail(request: UserRequest, pk: int) -> HttpResponse:
 
 
 def _detail(request: UserRequest, zone: Zone, refused: Refused | None = None) -> HttpResponse:
-    history = Job.objects.filter(target_kind="zone", target_id=zone.pk).select_related("actor")[:8]
     context = {
         "zone": zone,
         "machines": zone.machines.select_related("owner"),
-        "job": next((job for job in history if job.is_open), None),
-        "history": history,
+        "job": _open_jobs([zone]).get(zone.pk),
         "refused": refused,
     }
     return render(request, "zones/detail.html", context, status=409 if refused else 200)
