@@ -37,6 +37,10 @@ def down(layout: Layout) -> None:
     keeper = processes.recorded(layout).get("keeper")
     if keeper is not None and not processes.kill(keeper):
         raise Problem(f"Process {keeper.pid} (dom0's first) does not end; nothing else was removed.")
+    for pid in cgroups.population(layout):  # only where the notes about the first process were lost
+        started = processes.start_time(pid)
+        if started is not None:
+            processes.kill(processes.Process(pid=pid, started=started))
     cgroups.remove(layout)
     world.down(layout)
     if layout.run.exists():

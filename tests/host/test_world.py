@@ -111,6 +111,14 @@ def test_a_killed_first_process_takes_all_others_with_it(host: Layout):
     assert not dom0.traces(host)
 
 
+def test_stopping_works_without_the_notes(host: Layout):
+    inside = population()
+    (host.run / processes.PIDS).unlink()
+    shutdown.stop(host)
+    assert not dom0.traces(host)
+    assert not any(processes.start_time(pid) for pid in inside)
+
+
 def test_a_recycled_process_id_is_not_killed(host: Layout):
     """The notes name a living process, but with another start time."""
     sleeper = subprocess.Popen(("sleep", "60"))
