@@ -11,8 +11,9 @@ from django.utils import timezone
 from accounts.models import User
 from hosts.kinds import kind_of
 from hosts.models import Job, JobStep
-from hosts.visibility import may_approve, may_mend
+from hosts.visibility import may_approve, may_mend, may_see_target
 from ui import words
+from ui.links import link
 
 S = Job.State
 T = JobStep.State
@@ -149,6 +150,16 @@ class JobPage:
     def about_s(self) -> float:
         """What the steps of the last attempt were expected to take."""
         return sum(row.about_s for row in self.rows if row.attempt == max(1, self.job.attempt))
+
+    @property
+    def target_url(self) -> str:
+        """The page of what the job is about; "" where there is none, or not for this user, or it is gone."""
+        gone = self.job.kind.endswith(".delete") and self.job.state in (S.DONE, S.NOTHING)
+        if gone or not may_see_target(self.user, self.job):
+            return ""
+        if self.job.target_kind == "firewall":
+            return link("firewall:changes")
+        return link(f"{self.job.target_kind}s:detail", self.job.target_id)
 
     @property
     def polls(self) -> bool:

@@ -51,6 +51,14 @@ def may_mend(user: User, job: Job) -> bool:
     return job.actor_id == user.pk and _approval(job) != "operator" and _may_do(user, job)
 
 
+def may_see_target(user: User, job: Job) -> bool:
+    """Whether `user` may see what the job is about: who asked may have lost it since."""
+    if user.role in RULES["job.view"].roles:
+        return True
+    holds = _rules.get(job.target_kind)
+    return holds is not None and Job.objects.filter(holds(user, "job.view"), pk=job.pk).exists()
+
+
 def _approval(job: Job) -> Approval:
     """The kind's approval; a kind nobody knows any more is for the operators."""
     try:

@@ -91,3 +91,13 @@ def test_the_door_is_accessible_and_fits(page_as, db, name):
         page = page_as(None, width=width, scheme=scheme)
         page.goto(reverse(name))
         assert findings(page) + overflow(page) == []
+
+
+def test_the_admin_has_a_quiet_console_under_the_same_policy(page_as, agnes, things):
+    page = page_as(agnes)
+    page.goto("/admin/")
+    listed = [link.get_attribute("href") for link in page.locator("#content-main th a").all()]
+    assert any("audit/entry" in href for href in listed)
+    for href in listed:
+        page.goto(href)
+        assert page.locator("h1").count() >= 1

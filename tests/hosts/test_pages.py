@@ -369,3 +369,14 @@ def test_two_rules_for_one_kind_of_target_are_a_mistake():
     with pytest.raises(ValueError, match="machine"):
         visibility.register("machine", lambda user, action: None)
 
+
+def test_a_job_leads_to_what_it_is_about(client, fulup, dominig, brendan, web_dom, make):
+    way = f'href="/machines/{web_dom.pk}/">To WEB-Dom'
+    job = make(fulup, state="done")
+    for user in (fulup, dominig):
+        client.force_login(user)
+        assert way in client.get(f"/jobs/{job.pk}/").content.decode()
+    client.force_login(fulup)
+    assert way not in client.get(f"/jobs/{make(fulup, kind='machine.delete', state='done').pk}/").content.decode()
+    client.force_login(brendan)  # he asked once, and has lost the machine since
+    assert way not in client.get(f"/jobs/{make(brendan, state='done').pk}/").content.decode()
