@@ -51,7 +51,12 @@ def _wish(job: Job, config: HostConfig) -> Wish:
 
 def _scope(job: Job, config: HostConfig) -> Scope:
     wish = _wish(job, config)
-    return Scope(files=planner.paths(wish), rules=planner.FAMILIES, sysctls=planner.sysctls(wish))
+    return Scope(
+        files=planner.paths(wish),
+        rules=planner.FAMILIES,
+        sysctls=planner.sysctls(wish),
+        links=wish.site.nics,
+    )
 
 
 def _plan(job: Job, state: State, config: HostConfig) -> Plan:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dom0 import chains
+from dom0.errors import Refused
 from dom0.plan import Draft, Plan
 from dom0.policy_files import LOADERS
 from dom0.state import State
@@ -59,7 +60,11 @@ def sysctls(wish: Wish) -> tuple[str, ...]:
 
 
 def plan(wish: Wish, state: State) -> Plan:
-    """The steps from `state` to `wish`; none where it is so already."""
+    """The steps from `state` to `wish`; none where it is so already.
+
+    Raises Refused where a card or a public address the rules speak of is not on the host.
+    """
+    _refuse_missing(wish.site, state)
     draft = Draft(state)
     load = list(_loads(wish, state))
     settings = list(_settings(wish, state))
@@ -88,6 +93,24 @@ def plan(wish: Wish, state: State) -> Plan:
                 )
             )
     return draft.plan()
+
+
+def _refuse_missing(site: Site, state: State) -> None:
+    """DNAT asks whether an address is dom0's own: one that is missing from its card fails without a word."""
+    for nic in site.nics:
+        if nic not in state.links:
+            raise Refused(
+                f"There is no card {nic} on this host, so its rules would hold nothing.",
+                note="Mend the card's name in the host's file, /etc/fridu/host.toml, and restart its worker.",
+            )
+    for address in site.addresses:
+        there = {a.split("/")[0] for a in state.links[address.nic].addresses}
+        used = any(address.ip in site.addresses_of(s) for s in site.services)
+        if address.ip not in there and (used or any(z.external == address.ip for z in site.zones)):
+            raise Refused(
+                f"{address.ip} is not on {address.nic}: what is published there would silently not answer.",
+                note=f"On dom0: ip addr add {address.ip}/32 dev {address.nic}",
+            )
 
 
 def _differing(wish: Wish, folder: str, state: State) -> Mapping[str, str]:

@@ -71,17 +71,23 @@ class World:
 
     def plan(self, site: Site) -> Plan:
         wish = self.wish(site)
-        scope = Scope(files=planner.paths(wish), rules=planner.FAMILIES, sysctls=planner.sysctls(wish))
-        return inside(DOM0, lambda: planner.plan(wish, probe.probe(self.config, scope)))
+        return inside(DOM0, lambda: planner.plan(wish, probe.probe(self.config, self.scope(wish))))
+
+    def scope(self, wish: Wish) -> Scope:
+        return Scope(
+            files=planner.paths(wish),
+            rules=planner.FAMILIES,
+            sysctls=planner.sysctls(wish),
+            links=wish.site.nics,
+        )
 
     def apply(self, site: Site) -> Plan:
         """Carry the plan out; afterwards there must be nothing left to do."""
         plan = self.plan(site)
         wish = self.wish(site)
-        scope = Scope(files=planner.paths(wish), rules=planner.FAMILIES, sysctls=planner.sysctls(wish))
 
         def steps() -> None:
-            state = probe.probe(self.config, scope)
+            state = probe.probe(self.config, self.scope(wish))
             for step in plan.steps:
                 execute.perform(step, self.config, state, {})
                 state = step.after(state)
