@@ -101,7 +101,7 @@ class Keeper:
             self.kept[spec["name"]] = kept
             self._launch(kept)
         elif request["do"] == "stop":
-            self._end(request["name"])
+            self._end(*request["names"])
         return {"pids": self.pids}
 
     def _launch(self, kept: Kept) -> None:
@@ -155,21 +155,23 @@ class Keeper:
         kept.due = time.monotonic() + kept.wait_s
         self._forget_pid(kept.spec["name"])
 
-    def _end(self, name: str) -> None:
-        """End a service: asked first, then killed with all its process group."""
-        kept = self.kept.pop(name, None)
-        if kept is None:
-            return
-        for fd in kept.fds.values():
-            os.close(fd)
-        if kept.process is not None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
+    def _end(self, *names: str) -> None:
+        """End services: all asked at once, then each waited for, then killed with its process group."""
+        ending = [kept for kept in (self.kept.pop(name, None) for name in names) if kept is not None]
+        for kept in ending:
+            for fd in kept.fds.values():
+                os.close(fd)
+            if kept.process is not None:
                 kept.process.terminate()
-                kept.process.wait(STOP_PATIENCE_S)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(kept.process.pid, signal.SIGKILL)
-            kept.process.wait()
-        self._forget_pid(name)
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        for kept in ending:
+            if kept.process is not None:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    kept.process.wait(max(0.0, deadline - time.monotonic()))
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(kept.process.pid, signal.SIGKILL)
+                kept.process.wait()
+            self._forget_pid(kept.spec["name"])
 
     def _note_pid(self, name: str, pid: int) -> None:
         outer = self._outer_pid(pid)

@@ -53,9 +53,9 @@ def start(layout: Layout, service: Service, *, pass_fd: int | None = None) -> No
     ask(layout, {"do": "start", "service": asdict(service)}, pass_fd=pass_fd)
 
 
-def stop(layout: Layout, name: str) -> None:
-    """Have the keeper end a service and not start it again; an unknown name is already stopped."""
-    ask(layout, {"do": "stop", "name": name})
+def stop(layout: Layout, *names: str) -> None:
+    """Have the keeper end services and not start them again; an unknown name is already stopped."""
+    ask(layout, {"do": "stop", "names": names})
 
 
 def _right(fd: int) -> tuple[int, int, array.array[int]]:

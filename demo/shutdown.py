@@ -23,9 +23,8 @@ def stop(layout: Layout) -> bool:
     there = dom0.traces(layout)
     keeper = processes.recorded(layout).get("keeper")
     if keeper is not None:
-        for name in WRITERS:
-            with contextlib.suppress(Problem):  # a keeper that doesn't answer is killed below
-                service.stop(layout, name)
+        with contextlib.suppress(Problem):  # a keeper that doesn't answer is killed below
+            service.stop(layout, *WRITERS)
         _machines_off(keeper.pid)
     layout.state_file.unlink(missing_ok=True)
     dom0.down(layout)
