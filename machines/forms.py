@@ -56,7 +56,7 @@ class CreateForm(forms.Form):
             "max_length": "A name has at most 31 letters, digits and hyphens; this one has %(show_value)d.",
         },
         help_text="Letters, digits and hyphens; also its host name.",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "autofocus": True}),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     address = forms.GenericIPAddressField(
         protocol="IPv4",
@@ -103,7 +103,6 @@ class CreateForm(forms.Form):
         help_text="Stands in the audit log and on the job.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-    ESSENTIAL = ("name", "address", "owner")
     SIZES = ("zone", "image", "memory_mib", "root_mib", "vcpus")
 
     def __init__(self, *args: Any, user: User, defaults: SiteDefaults | None, **kwargs: Any) -> None:
@@ -128,6 +127,11 @@ class CreateForm(forms.Form):
         image.empty_label = f"The default: {defaults.image}" if defaults.image else "There is no default; choose one"
         for name in ("memory_mib", "root_mib", "vcpus"):
             self.fields[name].widget.attrs["placeholder"] = str(getattr(defaults, name))
+
+    def focus(self) -> None:
+        """Have the first field that is wrong, or else the first one, take the focus."""
+        first = next((bound for bound in self if bound.errors), self["name"])
+        first.field.widget.attrs["autofocus"] = True
 
     @property
     def opened(self) -> bool:

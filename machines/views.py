@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from accounts.access import RULES
 from accounts.doors import UserRequest, actor_of, page
+from accounts.models import Owner
 from dom0.errors import Refused
 from hosts.models import Job
 from machines import bulks, services
@@ -123,7 +124,8 @@ def create(request: UserRequest) -> HttpResponse:
     defaults = SiteDefaults.objects.select_related("image", "host").order_by("host").first()
     if request.method == "GET" or "look" in asked:
         # Also another owner's keys asked for without script: what was typed stays, nothing is judged yet.
-        form = CreateForm(initial=asked.dict(), user=request.user, defaults=defaults)
+        own = Owner.objects.filter(person=request.user).values_list("pk", flat=True).first()
+        form = CreateForm(initial={"owner": own, **asked.dict()}, user=request.user, defaults=defaults)
         return _create_page(request, form, defaults)
     form = CreateForm(asked, user=request.user, defaults=defaults)
     refused: Refused | None = None
@@ -145,6 +147,7 @@ def _create(request: UserRequest, form: CreateForm) -> Job:
 def _create_page(
     request: UserRequest, form: CreateForm, defaults: SiteDefaults | None, refused: Refused | None = None
 ) -> HttpResponse:
+    form.focus()
     zones = list(Zone.objects.select_related("host")[:8])
     free = [(zone, services.free_addresses(zone, 3)) for zone in zones]
     context = {"form": form, "defaults": defaults, "free": free, "refused": refused}

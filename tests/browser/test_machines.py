@@ -195,6 +195,7 @@ def test_a_wrong_address_is_said_beside_its_field_on_a_phone(page_as, isp, fulup
     field = page.get_by_role("combobox", name="Address")
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_have_value("10.10.2.2")
+    expect(field).to_be_focused()
     expect(field).to_have_accessible_description(re.compile(r"WEB-Dom"))
     keep(page, "machines-create-wrong-light-390")
     assert findings(page) == []
