@@ -27,7 +27,7 @@ from demo.layout import (
 )
 from demo.service import Service
 
-SLOW_BOX_S = 180.0  # what Django may take to come up on one emulated processor, six times at once
+SLOW_BOX_S = 300.0  # what Django may take to come up on one emulated processor, six times at once
 QUEUES = ("power", "work", "net")
 HOST_KEY = "/var/lib/fridu/dropbear_ed25519_host_key"
 
@@ -178,7 +178,7 @@ def panel_answers(layout: Layout, port: int) -> None:
     """Wait for the panel's first page. Raises Problem quoting its log."""
 
     def answers() -> bool:
-        link = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        link = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         with contextlib.suppress(OSError, http.client.HTTPException):
             link.request("GET", "/", headers={"Host": f"localhost:{port}"})
             return link.getresponse().status < 500

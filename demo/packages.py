@@ -1,5 +1,5 @@
-"""Debian packages the demo needs. None brings a service: redis-tools holds the server's program without its
-unit, libvirt-daemon the daemon without its own, and dnsmasq-base likewise."""
+"""Debian packages the demo needs, chosen without services where such exist: redis-tools holds the server's program
+without its unit, dnsmasq-base likewise, and on Debian 12 libvirt-daemon. What brings one gets it disabled."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from demo import units
 from demo.layout import Problem
 
 NEEDED = {
@@ -54,14 +55,15 @@ def install(*, yes: bool, needed: Mapping[str, str] = NEEDED) -> None:
     names = missing(needed)
     if not names:
         return
-    print("Debian packages to be installed (they bring no service, and they are all that stays afterwards):")
+    print("Debian packages to be installed; no service of theirs is started or enabled, and they are all that stays:")
     for name in names:
         print(f"  {name:26} {needed[name]}")
     if not yes and sys.stdin.isatty():
         answer = input("Install them? [Y/n] ").strip().lower()
         if answer not in ("", "y", "yes"):
             raise Problem("Nothing was installed and nothing started: the demo can't do without them.")
-    _apt("install", "--yes", "--no-install-recommends", *names)
+    with units.none_new():
+        _apt("install", "--yes", "--no-install-recommends", *names)
 
 
 def fetch(name: str, cache: Path) -> Path:
