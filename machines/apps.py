@@ -9,10 +9,12 @@ class MachinesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from hosts import visibility
-        from machines import offering
+        from hosts import visibility, watch
+        from machines import kinds, observe, offering
         from ui import registry
 
+        kinds.register_kinds()
+        watch.register_observer(observe.book)
         visibility.register("machine", offering.jobs_of)
         registry.search(offering.find)
         registry.attention(offering.needs)
