@@ -236,7 +236,13 @@ class ImageForm(forms.Form):
         widget=forms.TextInput(attrs={"class": "mono", "spellcheck": "false"}),
     )
     family = forms.ChoiceField(choices=Image.Family, help_text="How it is tuned before its first start.")
-    min_root_mib = forms.IntegerField(min_value=16, max_value=1 << 26, initial=64, label="Smallest root volume, MB")
+    min_root_mib = forms.IntegerField(
+        min_value=16,
+        max_value=1 << 26,
+        initial=64,
+        label="Smallest root volume, MB",
+        help_text="What its files take, with some room to work.",
+    )
 
     def __init__(self, *args: Any, host: Host | None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -215,7 +215,7 @@ def _counts(ranked: QuerySet[Machine]) -> dict[str, int]:
 
 def _rows(machines: Collection[Machine], jobs: dict[int, Job]) -> list[Row]:
     now, machines = timezone.now(), list(machines)
-    services = published(machines, certain=False)
+    services = published(machines)
     return [Row(machine=m, shown=shown(m, jobs.get(m.pk), now), services=services[m.pk]) for m in machines]
 
 

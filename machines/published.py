@@ -40,23 +40,20 @@ class Published:
         return f"{first}" if first == last else f"{first}–{last}"
 
 
-Provider = Callable[[Sequence[Machine], bool], dict[int, list[Published]]]
+Provider = Callable[[Sequence[Machine]], dict[int, list[Published]]]
 _providers: list[Provider] = []
 
 
 def register(provider: Provider) -> None:
-    """Have `provider(machines, certain)` say what is published, by machine, in one query for any number of them.
-
-    With `certain` it may take another one to find out what is in force.
-    """
+    """Have `provider(machines)` say what is published, by machine, in one query for any number of them."""
     _providers.append(provider)
 
 
-def published(machines: Sequence[Machine], *, certain: bool = True) -> dict[int, list[Published]]:
+def published(machines: Sequence[Machine]) -> dict[int, list[Published]]:
     """What is published of each of `machines`, in port order; nothing where nobody registered."""
     found: dict[int, list[Published]] = {machine.pk: [] for machine in machines}
     for provider in _providers:
-        for pk, services in provider(machines, certain).items():
+        for pk, services in provider(machines).items():
             found[pk].extend(services)
     return {pk: sorted(services, key=lambda s: (s.address, s.proto, s.port)) for pk, services in found.items()}
 

@@ -71,9 +71,7 @@ def job(target: Machine, user, kind: str, state: str, **more) -> Job:
 @pytest.fixture
 def isp(web_dom, fulup, dominig, brendan, host) -> dict[str, Machine]:
     """A machine in every state a page can show."""
-    from firewall.models import PublishedService, Revision
-    from firewall.rows import site_of
-    from firewall.specs import as_dict
+    from firewall.models import PublishedService
 
     Host.objects.update(seen_at=timezone.now() + timedelta(seconds=300))  # stays fresh however slow this box is
     now, zone = timezone.now(), web_dom.zone
@@ -82,10 +80,6 @@ def isp(web_dom, fulup, dominig, brendan, host) -> dict[str, Machine]:
     desk = SSHKey.objects.create(user=fulup, name="desk", line="ssh-ed25519 AAAB", fingerprint=LAPTOP[::-1])
     web_dom.ssh_keys.set([laptop, desk])
     for name, port, inside in (("DomiWEB", 80, 8080), ("DomiSSH", 22, 22), ("DomiTLS", 443, 8443)):
-        if name == "DomiTLS":
-            Revision.objects.create(
-                host=host, number=1, site=as_dict(site_of(host)), files={}, digest="", author=fulup, state="live"
-            )
         PublishedService.objects.create(
             host=host,
             name=name,
@@ -96,6 +90,7 @@ def isp(web_dom, fulup, dominig, brendan, host) -> dict[str, Machine]:
             port_last=port,
             target="10.10.2.2",
             target_port=inside,
+            live=name != "DomiTLS",
         )
     lent = machine(web_dom, 3, "Brendan", brendan, observed="stopped", wanted="stopped")
     Grant.objects.create(machine=lent, user=dominig, verbs=",view,power,", expires=now + timedelta(days=9))

@@ -30,7 +30,7 @@ def test_it_names_the_services_that_would_lead_nowhere(monkeypatch, operator, we
     web = published.Published(
         name="DomiWEB", address="87.98.130.56", proto="tcp", port=80, port_last=80, target_port=8080
     )
-    monkeypatch.setattr(published, "_providers", [lambda machines, certain: {web_dom.pk: [web]}])
+    monkeypatch.setattr(published, "_providers", [lambda machines: {web_dom.pk: [web]}])
     assert "DomiWEB: tcp 80 of 87.98.130.56 stays published" in operator.get(url(web_dom)).content.decode()
 
 

@@ -41,7 +41,7 @@ def one_port(monkeypatch, web_dom):
     way = published.Published(
         name="DomiSSH", address="87.98.130.56", proto="tcp", port=2222, port_last=2222, target_port=22
     )
-    monkeypatch.setattr(published, "_providers", [lambda machines, certain: {web_dom.pk: [way]}])
+    monkeypatch.setattr(published, "_providers", [lambda machines: {web_dom.pk: [way]}])
 
 
 def test_it_says_how_the_machine_is_and_how_to_get_in(client, dominig, web_dom, one_port):
@@ -60,7 +60,7 @@ def test_a_port_that_is_wished_and_not_applied_is_no_way_in(monkeypatch, client,
     way = published.Published(
         name="DomiSSH", address="87.98.130.56", proto="tcp", port=22, port_last=22, target_port=22, live=False
     )
-    monkeypatch.setattr(published, "_providers", [lambda machines, certain: {web_dom.pk: [way]}])
+    monkeypatch.setattr(published, "_providers", [lambda machines: {web_dom.pk: [way]}])
     text = page(client, dominig, web_dom)
     assert "ssh root@87.98.130.56" not in text
     assert "not applied yet" in text
