@@ -219,7 +219,7 @@ def _admin_path(route: Route, world: dict) -> str:
     return re.sub(r"<[^>]*>", "1", path)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["GET", "POST"])  # the door stands before any method is looked at
 @pytest.mark.parametrize("who", ["anonymous", "dominig", "fulup"])
 def test_the_admin_does_not_exist_for_others(world, who, method):
     wrong = []

@@ -96,7 +96,7 @@ def test_create_needs_a_name_and_an_address_only(run, zones, image, fulup):
     assert [key.name for key in machine.ssh_keys.all()] == ["laptop"]
     assert ".. Image The golden image is there, already so" in said
     assert ".. InstallRoot Put the image on xen-test" in said
-    assert "--\nxen-test is ready: 10.10.1.4. Job 1," in said
+    assert f"--\nxen-test is ready: 10.10.1.4. Job {Job.objects.get().pk}," in said
 
 
 def test_without_verbose_only_the_end_is_said(run, zones, image):
