@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.conftest import OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "maintest"
@@ -167,3 +170,35 @@ def demo(before: dict[str, Any]) -> Iterator[Demo]:
     assert path.stat().st_mode & 0o777 == 0o600
     yield Demo(json.loads(path.read_text()))
     subprocess.run(("bin/demo", "--stop", "--name", NAME), cwd=ROOT, capture_output=True, text=True, timeout=120)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict[str, Any]) -> dict[str, Any]:
+    return {**browser_type_launch_args, "executable_path": "/usr/bin/chromium", "args": list(OPTIONS)}
+
+
+@pytest.fixture
+def signed_in(browser: Browser, demo: Demo) -> Iterator[Callable[[str], Page]]:
+    """`signed_in("owner")`: a page of the running panel, through its own sign-in page."""
+    contexts = []
+
+    def sign_in(login: str) -> Page:
+        context = browser.new_context(base_url=demo.url, viewport={"width": 1360, "height": 900})
+        contexts.append(context)
+        page = context.new_page()
+        page.goto("/")
+        page.fill("input[name=login]", demo.state["logins"][login]["user"])
+        page.fill("input[name=password]", demo.state["logins"][login]["password"])
+        page.press("input[name=password]", "Enter")
+        expect(page.locator(".who")).to_contain_text(demo.state["logins"][login]["user"])
+        return page
+
+    yield sign_in
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def operator_key(demo: Demo) -> str:
+    """The operator's public SSH key."""
+    return Path(demo.state["operator_ssh_key"] + ".pub").read_text()

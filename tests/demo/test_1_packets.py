@@ -95,7 +95,7 @@ def test_dom0s_redis_panel_and_ssh_are_out_of_a_machines_reach(demo: Demo):
 
 
 def test_the_panel_answers_on_the_admin_network_and_not_on_the_internet(demo: Demo):
-    assert "Fridu" in demo.curl("http://10.10.95.38:8000/accounts/login/", "vpn")
+    assert "Fridu" in demo.curl("http://10.10.95.38:8000/sign-in/", "vpn")
     assert not demo.opens(ONE, 8000)
 
 
