@@ -45,9 +45,13 @@ def test_what_an_installation_enables_is_disabled_and_the_rest_stays(etc: Path, 
 
 
 def test_an_installation_that_fails_enables_nothing_either(etc: Path, ran: list[tuple[str, ...]]):
-    with pytest.raises(RuntimeError), units.none_new():
-        enable_libvirtd(etc)
-        raise RuntimeError
+    def install() -> None:
+        with units.none_new():
+            enable_libvirtd(etc)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        install()
     assert len(ran) == 2
     assert not (etc / "policy-rc.d").exists()
 
