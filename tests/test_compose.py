@@ -59,6 +59,14 @@ def test_no_service_sees_a_folder_of_the_host_but_the_two_of_sockets(name: str) 
     assert "docker.sock" not in FILE.read_text()
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_the_folders_of_sockets_keep_their_owner_and_mode(name: str) -> None:
+    """Docker gives an empty volume the image's owner and mode: the whole box could then enter (met)."""
+    sockets = [v for v in SERVICES[name]["volumes"] if v.split(":")[0].endswith("-socket")]
+    assert sockets
+    assert all(v.endswith(":nocopy") for v in sockets)
+
+
 def test_the_image_is_built_once() -> None:
     assert [name for name in NAMES if "build" in SERVICES[name]] == ["panel"]
     assert SERVICES["migrate"]["image"] == SERVICES["panel"]["image"]
