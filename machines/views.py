@@ -8,6 +8,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
+from django.db.models import Case, Q, Value, When
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.debug import sensitive_variables
@@ -64,7 +65,9 @@ def mine(request: UserRequest) -> HttpResponse:
     if request.user.is_operator:
         return redirect("machines:list")
     machines = Machine.objects.visible_to(request.user).select_related("host", "zone", "owner", "image")
-    machines = machines.prefetch_related("ssh_keys__user").order_by("name")
+    own = Owner.objects.filter(Q(person=request.user) | Q(members=request.user))
+    lent = Case(When(owner__in=own, then=Value(0)), default=Value(1))
+    machines = machines.prefetch_related("ssh_keys__user").annotate(lent=lent).order_by("lent", "name")
     page_ = Paginator(machines, MINE_PER_PAGE).get_page(request.GET.get("page"))
     seen = scenes(request.user, list(page_.object_list))
     digest = "+".join(scene.digest for scene in seen)

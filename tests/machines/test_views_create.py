@@ -64,6 +64,11 @@ def test_choosing_an_owner_brings_that_owners_keys(operator, dominig, laptop):
     assert "laptop" not in operator.get(URL, {"owner": ""}, headers=headers).content.decode()
 
 
+def test_the_operator_himself_is_the_owner_offered_first(operator, fulup):
+    text = operator.get(URL).content.decode()
+    assert re.search(rf'<option value="{fulup.own.pk}" selected>', text)
+
+
 def test_an_associations_keys_are_those_of_its_members(operator, dominig, brendan, laptop):
     Membership.objects.create(owner=brendan.own, user=dominig)
     assert "laptop" in operator.get(URL, {"owner": brendan.own.pk}).content.decode()

@@ -54,7 +54,9 @@ def test_it_shows_his_machines_and_only_those(owner, web_dom, brendan):
 def test_a_machine_lent_to_him_says_whose_it_is_and_what_he_may(owner, dominig, web_dom, brendan):
     (lent,) = more(web_dom, 1, brendan.own)
     Grant.objects.create(machine=lent, user=dominig, verbs=",view,power,", expires=timezone.now() + timedelta(days=1))
+    Machine.objects.filter(pk=lent.pk).update(name="A-first")
     text = owner.get(URL).content.decode()
+    assert text.index("WEB-Dom") < text.index("A-first")
     assert "Belongs to brendan, who lets you start, stop and restart it." in text
     assert f"/machines/{lent.pk}/stop/" in text
 
