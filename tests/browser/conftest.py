@@ -111,6 +111,7 @@ def isp(fulup, dominig, fresh, web_dom, zones, image):
     ZoneRestriction.objects.create(
         zone=zones["zDominig"], name="DomiNoSPAM", direction="out", proto="tcp", port=25, port_last=25
     )
+    PublishedService.objects.update(live=True)
     Revision.objects.create(
         host=fresh, number=1, site=as_dict(site_of(fresh)), files={}, digest="0" * 64, author=fulup, state="live"
     )
