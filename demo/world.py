@@ -18,7 +18,7 @@ from demo.layout import (
 )
 
 NETNS = Path("/run/netns")
-OUR_NETNS_MARK = "netns-made"  # in the state folder: /run/netns was not there before us
+OURS = "netns-made"  # in var, for all demos of this clone: /run/netns was not there before the first of them
 
 
 def _ip(*arguments: str, netns: str = "") -> str:
@@ -36,8 +36,11 @@ def existing(layout: Layout) -> tuple[str, ...]:
 
 def up(layout: Layout) -> None:
     """Make the namespaces, cables, addresses and routes. Raises Problem; the caller takes down what stands."""
+    mark = layout.project / "var" / OURS
     if not _netns_is_mount():
-        (layout.var / OUR_NETNS_MARK).write_text("mount" if NETNS.exists() else "folder")
+        mark.write_text("mount" if NETNS.exists() else "folder")
+    elif not list(NETNS.glob("fridu-*")):
+        mark.unlink(missing_ok=True)  # from before a reboot: this one is somebody else's
     for name in layout.namespaces:
         _ip("netns", "add", name)
         _quiet_ipv6(name)
@@ -62,13 +65,13 @@ def down(layout: Layout) -> None:
     """Remove the namespaces (cables and rules go with them) and what `ip netns` itself left."""
     for name in existing(layout):
         _ip("netns", "del", name)
-    mark = layout.var / OUR_NETNS_MARK
-    if mark.exists() and not any(NETNS.iterdir()):
+    mark = layout.project / "var" / OURS
+    if mark.exists() and not (NETNS.exists() and any(NETNS.iterdir())):
         if _netns_is_mount():
             subprocess.run(("umount", str(NETNS)), check=True, timeout=20)
-        if mark.read_text() == "folder":
+        if mark.read_text() == "folder" and NETNS.exists():
             NETNS.rmdir()
-    mark.unlink(missing_ok=True)
+        mark.unlink()
 
 
 def links(netns: str) -> list[str]:
