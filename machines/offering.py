@@ -21,7 +21,8 @@ LIMIT = 6
 def find(request: HttpRequest, words: str) -> Iterator[Found]:
     """Machines by name, address, MAC or owner; an exact name or address alone, so that Enter leads there."""
     seen = Machine.objects.visible_to(cast(User, request.user)).select_related("zone", "owner")
-    exact = list(seen.filter(Q(name__iexact=words) | Q(address=words))[:2])
+    # iexact compares text: PostgreSQL refuses to take just any word for an address.
+    exact = list(seen.filter(Q(name__iexact=words) | Q(address__iexact=words))[:2])
     loose = Q(name__icontains=words) | Q(address__icontains=words) | Q(mac__iexact=words) | Q(owner__name__iexact=words)
     for machine in exact if len(exact) == 1 else seen.filter(loose).order_by("name")[:HITS]:
         yield Found(
