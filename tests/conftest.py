@@ -63,6 +63,12 @@ def _flush_may_empty_the_audit_log(request: pytest.FixtureRequest):
         triggers.remove()
 
 
+@pytest.fixture(autouse=True)
+def cheap_passwords(settings) -> None:
+    """Argon2 is made to be slow; the tests sign in hundreds of times."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
 @pytest.fixture
 def fulup(db):
     from accounts.models import Owner, User

@@ -8,11 +8,12 @@ import pytest
 
 from audit.log import Actor, Thing
 from audit.models import Entry
+from dom0 import files as written
 from dom0.errors import Refused, StalePlan
 from dom0.plan import Draft, Plan
 from dom0.probe import Scope
 from dom0.state import State
-from dom0.steps import Command, Put, Step, WriteFile
+from dom0.steps import Put, Step, WriteFile
 from hosts import kinds, sweep, work
 from hosts.kinds import Kind
 from hosts.models import Job, JobSecret, JobStep
@@ -35,7 +36,7 @@ class Files:
     """A kind of job that writes the files of its args, one step each, reading what is there."""
 
     def __init__(self, folder: Path, approval: kinds.Approval) -> None:
-        self.folder, self.broken = folder, False
+        self.folder = folder
         self.kind = Kind(
             name="machine.create" if approval == "own" else "machine.start",
             queue="work",
@@ -55,8 +56,12 @@ class Files:
             if state.files.get(path) == text:
                 draft.so(name, f"{name} is written")
                 continue
-            action = Command(argv=("false",)) if self.broken else WriteFile(path=path, content=text)
-            draft.do(Step(stage=name, title=f"Write {name}", action=action, effect=(Put(room="files", key=path, value=text),)))
+            action = WriteFile(path=path, content=text)
+            draft.do(
+                Step(
+                    stage=name, title=f"Write {name}", action=action, effect=(Put(room="files", key=path, value=text),)
+                )
+            )
         return draft.plan()
 
 
@@ -157,9 +162,7 @@ def test_a_second_delivery_of_the_same_id_does_nothing_twice(fulup, host, config
 def test_an_id_whose_job_a_live_worker_holds_is_left_alone(fulup, host, config, files, tmp_path):
     files("none")
     job = ask(fulup, host)
-    from dom0 import files as locks
-
-    with locks.lock(work.lock_path(config, job.pk)):
+    with written.lock(work.lock_path(config, job.pk)):
         work.run(job.pk)
     job.refresh_from_db()
     assert job.state == Job.State.PLANNING
@@ -168,24 +171,24 @@ def test_an_id_whose_job_a_live_worker_holds_is_left_alone(fulup, host, config, 
 def test_a_failed_job_goes_on_without_a_second_approval_and_without_doing_a_step_twice(
     fulup, host, config, files, tmp_path, monkeypatch
 ):
-    kind = files("own")
+    files("own")
     job = ask(fulup, host, "machine.create")
     work.run(job.pk)
     job.refresh_from_db()
     job_approve(actor(fulup), job, job.digest)
-    blocked = tmp_path / "two"
-    blocked.mkdir()
-    monkeypatch.setattr(kind.kind.__class__, "locks", lambda self, job: ())
-    real = kind.plan
-    monkeypatch.setattr(kind, "plan", lambda job, state: real(job, state))
-    from dom0 import probe
+    write = written.write_atomic
 
-    look = probe.probe
-    monkeypatch.setattr(probe, "probe", lambda c, s: look(c, Scope(files=tuple(f for f in s.files if not Path(f).is_dir()))))
-    work.run(job.pk)
+    def full(path: str, content: str, mode: int) -> None:
+        if path.endswith("two"):
+            raise OSError(28, "No space left on device")
+        write(path, content, mode)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(written, "write_atomic", full)
+        work.run(job.pk)
     job.refresh_from_db()
     assert job.state == Job.State.FAILED
-    blocked.rmdir()
+    assert "No space left" in job.message
     before = (tmp_path / "one").stat().st_mtime_ns
     job_go_on(actor(fulup), job)
     work.run(job.pk)
