@@ -106,3 +106,14 @@ class SSHKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.fingerprint})"
+
+
+class CacheRow(models.Model):
+    """What accounts.cache keeps: tries to sign in, refusals just logged. Never anything of a person's."""
+
+    key = models.CharField(max_length=64, primary_key=True, help_text="digest of the cache's key")
+    value = models.JSONField()
+    expires = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.key[:8]} until {self.expires:%H:%M:%S}"

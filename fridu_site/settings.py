@@ -84,6 +84,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
         "timeout": 20,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
     }
+# Shared by every process of the panel, or each would count tries to sign in for itself; JSON, never a pickle.
+CACHES = {"default": {"BACKEND": "accounts.cache.TableCache", "TIMEOUT": 300}}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"

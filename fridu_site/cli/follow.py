@@ -53,7 +53,7 @@ def _tell_steps(call: Call, job: Job, told: set[int]) -> None:
         return
     for step in job.steps.filter(state__in=ended).exclude(number__in=told).order_by("number"):
         told.add(step.number)
-        call.say(f".. {stage(step)} {step.title}{_how(step)}")
+        call.say(f".. {stage(step)} {step.title.rstrip('.')}{_how(step)}")
 
 
 def stage(step: JobStep) -> str:
@@ -96,7 +96,7 @@ def show_plan(call: Call, job: Job) -> None:
     call.say(f"Job {job.pk}: {job.title}. The plan:")
     for step in job.steps.order_by("number"):
         already = ", already so" if step.state == JobStep.State.ALREADY else ""
-        call.say(f"{step.number:>3}. {stage(step)} {step.title}{already}")
+        call.say(f"{step.number:>3}. {stage(step)} {step.title.rstrip('.')}{already}")
         if step.destroys:
             call.say(f"     DESTROYS {step.destroys}")
         for line in step.shown.splitlines():

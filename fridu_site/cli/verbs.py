@@ -96,7 +96,8 @@ def import_(call: Call) -> int:
     for made in report.made:
         call.say(f".. {made}")
     code = max((follow(call, job) for job in report.jobs), default=0)
-    call.say(f"{len(report.made)} objects made. Put them on the host with: fridu firewall apply")
+    made = words.count(len(report.made), "object") + " made" if report.made else "All of it was there already"
+    call.say(f"{made}. Put on the host what is not there yet with: fridu firewall apply")
     return max(code, 1 if report.errors else 0)
 
 
@@ -156,7 +157,7 @@ def _tell(call: Call, job: Job) -> None:
         show_plan(call, job)
     for step in job.steps.order_by("number"):
         took = f" ({words.took(step.took_s)})" if step.took_s is not None else ""
-        call.say(f".. {stage(step)} {step.title}, {step.get_state_display()}{took}")
+        call.say(f".. {stage(step)} {step.title.rstrip('.')}, {step.get_state_display()}{took}")
         if call.typed.verbose or step.state == JobStep.State.FAILED:
             for line in [*step.shown.splitlines(), *step.output.splitlines()[-20:]]:
                 call.say(f"       {line}")

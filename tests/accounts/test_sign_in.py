@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.core.cache import cache
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
 
@@ -14,11 +13,6 @@ from audit.models import Entry
 PASSWORD = "correct horse battery"
 WRONG = "don’t go together"
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(autouse=True)
-def _no_limits_left_over():
-    cache.clear()
 
 
 def sign_in(client, name="dominig", password=PASSWORD, **more):

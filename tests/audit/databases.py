@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextlib.contextmanager
-def fresh_database(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """The environment of a process that uses it; the audit tables are there."""
+def fresh_database(tmp_path: Path, app: str = "audit") -> Iterator[dict[str, str]]:
+    """The environment of a process that uses it; the tables of `app` are there."""
     with _url(tmp_path) as url:
         env = {
             **os.environ,
@@ -25,7 +25,7 @@ def fresh_database(tmp_path: Path) -> Iterator[dict[str, str]]:
             "DJANGO_SETTINGS_MODULE": "fridu_site.settings",
             "PYTHONPATH": str(ROOT),
         }
-        migrate = [sys.executable, str(ROOT / "manage.py"), "migrate", "audit", "-v0", "--skip-checks"]
+        migrate = [sys.executable, str(ROOT / "manage.py"), "migrate", app, "-v0", "--skip-checks"]
         subprocess.run(migrate, env=env, check=True, timeout=120, cwd=ROOT)
         yield env
 

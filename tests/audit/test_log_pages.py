@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.core.cache import cache
 from django.urls import reverse
 
 from audit import words
@@ -14,11 +13,6 @@ from hosts.models import Job
 pytestmark = pytest.mark.django_db
 FULUP = Actor(id=1, name="fulup", address="10.10.95.40")
 WEB = Thing(kind="machine", id="7", text="WEB-Dom")
-
-
-@pytest.fixture(autouse=True)
-def _nothing_quiet():
-    cache.clear()
 
 
 @pytest.fixture

@@ -5,18 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
-from django.core.cache import cache
 from django.utils import timezone
 
 from audit.log import Actor, Thing, record
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 ED = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
-
-
-@pytest.fixture(autouse=True)
-def _no_limits_left_over():
-    cache.clear()
 
 
 def test_a_wrong_password_then_the_right_one(page_as, fresh, dominig):

@@ -371,7 +371,8 @@ def bare_host(host):
 def test_import_reads_the_sample_and_reports_line_by_line(run, bare_host, rules):
     code, said = run(f"import {rules} --yes")
     assert "line" in said
-    assert "objects made. Put them on the host with: fridu firewall apply" in said
+    assert "objects made. Put on the host what is not there yet with: fridu firewall apply" in said
+    assert "All of it was there already." in run(f"import {rules} --yes")[1]
     from firewall.models import PublishedService
     from zones.models import Zone
 
