@@ -312,7 +312,7 @@ def test_undoing_a_creation_asks_for_its_deletion(create, actor):
 
 def test_a_machine_a_published_port_leads_to_is_not_deleted(actor, web_dom, monkeypatch):
     port = Published(name="DomiWEB", address="87.98.130.56", proto="tcp", port=80, port_last=80, target_port=8080)
-    monkeypatch.setattr(published, "_providers", [lambda machines, certain: {m.pk: [port] for m in machines}])
+    monkeypatch.setattr(published, "_providers", [lambda machines: {m.pk: [port] for m in machines}])
     with pytest.raises(Refused, match=r"DomiWEB \(tcp 80 of 87\.98\.130\.56\)"):
         services.machine_delete(actor, web_dom)
     web_dom.refresh_from_db()

@@ -26,12 +26,18 @@ def test_it_says_what_is_lost_and_does_nothing_yet(operator, web_dom):
     assert not Job.objects.exists()
 
 
-def test_it_names_the_services_that_would_lead_nowhere(monkeypatch, operator, web_dom):
+def test_while_ports_lead_to_it_they_are_named_and_nothing_can_be_typed(monkeypatch, operator, web_dom):
     web = published.Published(
         name="DomiWEB", address="87.98.130.56", proto="tcp", port=80, port_last=80, target_port=8080
     )
     monkeypatch.setattr(published, "_providers", [lambda machines: {web_dom.pk: [web]}])
-    assert "DomiWEB: tcp 80 of 87.98.130.56 stays published" in operator.get(url(web_dom)).content.decode()
+    text = operator.get(url(web_dom)).content.decode()
+    assert "<b>DomiWEB</b>: tcp 80 of 87.98.130.56" in text
+    assert 'name="name"' not in text
+    answer = operator.post(url(web_dom), {"name": "WEB-Dom"})
+    assert answer.status_code == 409
+    assert "Unpublish that and apply the firewall first" in answer.content.decode()
+    assert not Job.objects.exists()
 
 
 def test_the_name_typed_once_more_leads_to_the_plan(operator, web_dom):
