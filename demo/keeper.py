@@ -70,7 +70,9 @@ class Keeper:
             self._bury()
             for kept in self.kept.values():
                 if kept.process is None and kept.due <= time.monotonic():
-                    self._launch(kept)
+                    with contextlib.suppress(OSError):  # a program that is missing for a while
+                        kept.due = time.monotonic() + LONGEST_WAIT_S
+                        self._launch(kept)
 
     def _next_due(self) -> float | None:
         waits = [kept.due - time.monotonic() for kept in self.kept.values() if kept.process is None]
@@ -84,7 +86,7 @@ class Keeper:
                 raw, fds, _, _ = socket.recv_fds(link, 1 << 16, 1)
                 answer = self._do(json.loads(raw), fds[0] if fds else None)
             except (OSError, ValueError, KeyError) as error:
-                answer = {"error": f"dom0's keeper can't do that: {error!r}."}
+                answer = {"error": f"dom0 can't do that: {error}."}
             with contextlib.suppress(OSError):
                 link.sendall(json.dumps(answer).encode() + b"\n")
 
@@ -98,8 +100,8 @@ class Keeper:
             if spec["listens"]:
                 address, _, port = spec["listens"].rpartition(":")
                 kept.fds["{listening}"] = socket.create_server((address, int(port)), backlog=128).detach()
-            self.kept[spec["name"]] = kept
             self._launch(kept)
+            self.kept[spec["name"]] = kept
         elif request["do"] == "stop":
             self._end(*request["names"])
         return {"pids": self.pids}
@@ -113,22 +115,19 @@ class Keeper:
         if spec["uid"]:
             identity = {"user": spec["uid"], "group": spec["gid"] or spec["uid"], "extra_groups": []}
         kept.started = time.monotonic()
-        try:
-            with open(f"/var/log/fridu/{spec['name']}.log", "ab") as log:
-                kept.process = subprocess.Popen(
-                    argv,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    cwd=INSIDE,
-                    env={**CLEAN, "HOME": "/" if spec["uid"] else "/root", **spec["env"]},
-                    umask=0o022,
-                    start_new_session=True,
-                    pass_fds=tuple(kept.fds.values()),
-                    **identity,
-                )
-        except OSError as error:
-            raise ValueError(f"{spec['name']} can't be started: {error}") from error
+        with open(f"/var/log/fridu/{spec['name']}.log", "ab") as log:
+            kept.process = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=INSIDE,
+                env={**CLEAN, "HOME": "/" if spec["uid"] else "/root", **spec["env"]},
+                umask=0o022,
+                start_new_session=True,
+                pass_fds=tuple(kept.fds.values()),
+                **identity,
+            )
         self._note_pid(spec["name"], kept.process.pid)
 
     def _bury(self) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 from demo.layout import Layout, Problem
 
 DEBIANS = "/usr/bin/python3"  # one that every user of the box can run, unlike one below somebody's home
-STAMP = "requirements.sha256"
 
 
 def ensure(layout: Layout, *, requirements: str = "requirements.txt") -> None:

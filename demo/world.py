@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
@@ -72,11 +71,6 @@ def down(layout: Layout) -> None:
         if mark.read_text() == "folder" and NETNS.exists():
             NETNS.rmdir()
         mark.unlink()
-
-
-def links(netns: str) -> list[str]:
-    """Names of the interfaces in a namespace."""
-    return [link["ifname"] for link in json.loads(_ip("-j", "link", "show", netns=netns))]
 
 
 def _netns_is_mount() -> bool:

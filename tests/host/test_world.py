@@ -17,7 +17,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from demo import cgroups, checks, daemons, dom0, enter, load, processes, shutdown, tiny
+from demo import cgroups, checks, daemons, dom0, enter, load, processes, service, shutdown, tiny
 from demo.__main__ import main
 from demo.layout import Layout, Problem
 
@@ -135,6 +135,13 @@ def test_a_killed_service_comes_back_under_another_id(host: Layout):
     first = processes.recorded(host)["redis"]
     assert processes.kill(first)
     assert until(lambda: processes.recorded(host).get("redis", first) != first)
+
+
+def test_a_program_that_is_missing_is_said_and_dom0_lives_on(host: Layout):
+    with pytest.raises(Problem, match="No such file or directory: '/nowhere'"):
+        service.start(host, service.Service(name="nothing", argv=("/nowhere",)))
+    assert "redis" in processes.recorded(host)
+    assert service.ask(host, {"do": "list"})["pids"]["redis"]
 
 
 def test_the_networks_reach_each_other_as_drawn_and_nothing_else(host: Layout):
