@@ -10,7 +10,9 @@ class ZonesConfig(AppConfig):
 
     def ready(self) -> None:
         from hosts import watch
-        from zones import kinds, services
+        from ui import registry
+        from zones import kinds, offering, services
 
         kinds.register_kinds()
+        registry.search(offering.find)
         watch.register_observer(services.observe_addresses)

@@ -131,3 +131,15 @@ def test_nobody_but_an_operator_finds_them(client, zones, request, who, name):
     url = reverse(f"zones:{name}", args=args)
     assert client.get(url).status_code == 404
     assert client.post(url).status_code == 404
+
+
+@pytest.mark.parametrize("words", ["dominig", "xen-br2", "10.10.2.1", "87.98.130", "zDominig"])
+def test_the_search_box_finds_a_zone(as_fulup, zones, words):
+    page = text(as_fulup.get(reverse("search"), {"q": words}, follow=True))
+    assert "10.10.2.0/24" in page
+
+
+def test_the_search_box_shows_no_zone_to_an_owner(client, dominig, zones):
+    client.force_login(dominig)
+    page = text(client.get(reverse("search"), {"q": "xen-br2"}, follow=True))
+    assert "10.10.2.0/24" not in page
