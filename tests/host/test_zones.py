@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from audit.log import Actor
+from audit.models import Entry
 from dom0 import execute, files, network, probe
 from dom0.dnsmasq import Files, service
 from dom0.errors import Refused
@@ -22,7 +25,11 @@ from dom0.members import zone_members
 from dom0.plan import Plan
 from dom0.probe import Scope
 from dom0.state import State
-from zones import plan
+from hosts import work
+from hosts.models import Job
+from hosts.services import job_approve
+from zones import plan, services
+from zones.models import Zone
 from zones.specs import ZoneSpec
 
 pytestmark = pytest.mark.host
@@ -227,3 +234,56 @@ def test_deleting_leaves_nothing(dom0: HostConfig) -> None:
     left = {p for room in (dom0.state, dom0.run) for p in Path(room).rglob("*") if p.is_file()}
     assert left == set()
     assert "10.10.1.0/24" not in run("ipset", "save")
+
+
+@pytest.fixture
+def host_file(dom0: HostConfig, monkeypatch: pytest.MonkeyPatch) -> HostConfig:
+    """The same as the worker reads it."""
+    toml = Path(dom0.state).parent / "host.toml"
+    lines = (f"{key} = {json.dumps(getattr(dom0, key))}" for key in ("name", "libvirt", "volumes", "state", "run"))
+    toml.write_text("\n".join(lines) + "\n")
+    monkeypatch.setenv("FRIDU_HOST_TOML", str(toml))
+    return dom0
+
+
+@pytest.mark.django_db
+def test_a_zone_lives_and_ends_by_its_jobs(host_file: HostConfig, host, fulup) -> None:
+    """Asked for, made, found to be so already, changed, mended, deleted: all by the worker's own loop."""
+    actor = Actor(id=fulup.pk, name="fulup")
+
+    def ends(job: Job) -> str:
+        work.run(job.pk)
+        job.refresh_from_db()
+        return f"{job.state} {job.message}".strip()
+
+    assert ends(services.zone_create(actor, host=host, name="zFulup", gateway="10.10.1.1", approved=True)) == "done"
+    zone = Zone.objects.get()
+    assert zone.applied_at is not None
+    assert ends(services.zone_apply(actor, zone)) == "nothing"
+    changed = services.zone_change(actor, zone, external=None, domain="fulup.internal")
+    assert ends(changed) == "planned"
+    job_approve(actor, changed, changed.digest)
+    assert ends(changed) == "done"
+    run("ip", "address", "flush", "dev", zone.bridge)
+    assert ends(services.zone_apply(actor, zone, approved=True)) == "done"
+    assert network.links({zone.bridge})[zone.bridge].addresses == ("10.10.1.1/24",)
+    assert ends(services.zone_delete(actor, zone, approved=True)) == "done"
+    assert not Zone.objects.exists()
+    assert set(network.links({network.ALL})) == {"lo"}
+    commands = Entry.objects.filter(action="zone.delete", outcome="done").latest("seq").data["commands"]
+    assert "ip link delete xen-br1 type bridge" in [each["command"] for each in commands]
+
+
+@pytest.mark.django_db
+def test_a_bridge_that_is_there_refuses_the_job_and_the_zone_can_move(host_file: HostConfig, host, fulup) -> None:
+    actor = Actor(id=fulup.pk, name="fulup")
+    run("ip", "link", "add", "xen-br1", "type", "bridge")
+    job = services.zone_create(actor, host=host, name="zFulup", gateway="10.10.1.1", approved=True)
+    work.run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, "xen-br1 already" in job.message, "another bridge" in job.note) == ("refused", True, True)
+    zone = Zone.objects.get()
+    moved = services.zone_change(actor, zone, external=None, domain="", bridge="xen-br7", approved=True)
+    work.run(moved.pk)
+    moved.refresh_from_db()
+    assert moved.state == "done", moved.message
