@@ -48,7 +48,8 @@ class Root:
     ) -> None:
         """Put a file of root's there, in place of whatever has its name; folders on the way are made.
 
-        `folder_mode` also sets the mode of the folder it lies in. Raises OSError.
+        `folder_mode` also sets the mode of the folder it lies in. On the disk once the caller syncs the whole
+        filesystem: one flush instead of two a file. Raises OSError.
         """
         with self._parent(path, make=True, mode=folder_mode) as (folder, name):
             temporary = f".fridu-{name}"
@@ -60,9 +61,7 @@ class Root:
                 file.flush()
                 os.fchown(file.fileno(), 0, gid)
                 os.fchmod(file.fileno(), mode)
-                os.fsync(file.fileno())
             os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-            os.fsync(folder)
 
     def link(self, path: str, target: str) -> None:
         """Put a symbolic link there unless something has that name. Raises OSError."""

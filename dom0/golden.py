@@ -12,7 +12,7 @@ import re
 import shutil
 from pathlib import Path
 
-from dom0 import files, runner, volumes
+from dom0 import files, marks, runner, volumes
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
 from dom0.state import Golden
@@ -86,15 +86,15 @@ def install(config: HostConfig, *, digest: str, volume: str, machine: str, fs_uu
     Begins anew whatever was left half-way. Returns what it did in words. Raises Refused, CommandFailed, OSError.
     """
     path = volumes.path_of(config, volume)
-    fd = volumes.open_marked(path, machine)
+    fd = marks.open_marked(path, machine)
     try:
-        volumes.clear_marks(fd, "root", "tuned")
+        marks.clear(fd, "root", "tuned")
         volumes.empty(fd)
         copied = _copy(config, digest, fd)
         said = runner.run(("resize2fs", path), timeout_s=300).stderr
         said += runner.run(("tune2fs", "-U", fs_uuid, path), timeout_s=60).stdout
         os.fsync(fd)
-        volumes.set_mark(fd, "root", mark)
+        marks.put(fd, "root", mark)
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -25,12 +25,10 @@ if __name__ == "__main__" and sys.argv[2:3] and sys.argv[2] not in ("prepare", "
 import ctypes
 import fcntl
 import os
+import stat
 import struct
-import subprocess
 import time
-import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
-from pathlib import Path
+from typing import NamedTuple
 
 NAMESPACE = "https://fridu.org/xmlns/machine/1"
 BLOCK = 65_536  # user ids a machine
@@ -56,8 +54,7 @@ class Complaint(Exception):
     """Why the machine can't start: a sentence."""
 
 
-@dataclass(frozen=True)
-class Root:
+class Root(NamedTuple):
     """A machine's root volume and where it goes."""
 
     volume: str
@@ -67,6 +64,8 @@ class Root:
 
 def read(xml: bytes) -> Root | None:
     """The root that the domain's XML names, None for a domain that is not ours. Raises Complaint."""
+    from xml.etree import ElementTree  # here, like subprocess below: dom0.tune imports us and counts milliseconds
+
     domain = ElementTree.fromstring(xml)  # noqa: S314 - libvirt wrote it
     found = domain.find(f"metadata//{{{NAMESPACE}}}root")
     if found is None:
@@ -99,11 +98,12 @@ def prepare(root: Root) -> None:
         return
     if mounted:
         raise Complaint(f"{root.mount} holds {mounted} instead of {root.volume}; unmount it first.")
-    if not Path(root.volume).exists():
+    if not os.path.exists(root.volume):
         raise Complaint(f"The volume {root.volume} is missing.")
     check(root.volume)
-    Path(root.mount).mkdir(mode=0o711, parents=True, exist_ok=True)
-    if Path(root.volume).is_block_device():
+    os.makedirs(os.path.dirname(root.mount), mode=0o711, exist_ok=True)
+    os.makedirs(root.mount, mode=0o711, exist_ok=True)
+    if stat.S_ISBLK(os.stat(root.volume).st_mode):
         mount_idmapped(os.path.realpath(root.volume), root)
     else:
         with Loop(root.volume) as device:
@@ -117,15 +117,19 @@ def release(root: Root) -> None:
         if _libc.umount2(os.fsencode(root.mount), 0) != 0 and time.monotonic() > deadline:
             raise Complaint(f"{root.mount} stays busy: {os.strerror(ctypes.get_errno())}.")
         time.sleep(0.02)
-    if Path(root.mount).is_dir():
-        Path(root.mount).rmdir()
+    if os.path.isdir(root.mount):
+        os.rmdir(root.mount)
 
 
 def check(volume: str) -> None:
     """Repair what can be repaired without asking. Raises Complaint where a person is needed."""
-    done = subprocess.run(
-        ("e2fsck", "-p", volume), capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL
-    )
+    import subprocess
+
+    argv = ("e2fsck", "-p", volume)
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=600, check=False, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired as error:
+        raise Complaint(f"Checking the filesystem of {volume} does not end; check it by hand.") from error
     if done.returncode > 1:
         said = (done.stdout + done.stderr).strip()[-500:]
         raise Complaint(f"The filesystem of {volume} needs a repair by hand (e2fsck {volume}): {said}")
@@ -133,7 +137,9 @@ def check(volume: str) -> None:
 
 def mounted_volume(place: str) -> str:
     """The file or device mounted at `place`, "" where nothing is."""
-    for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+    with open("/proc/self/mountinfo") as table:
+        lines = table.read().splitlines()
+    for line in reversed(lines):
         fields = line.split()
         if fields[4] == place:
             device = fields[fields.index("-") + 2]
@@ -144,7 +150,8 @@ def mounted_volume(place: str) -> str:
 def backing_file(number: str) -> str:
     """The file behind the loop device `number` ("7:3"), "" for any other device."""
     try:
-        return Path(f"/sys/dev/block/{number}/loop/backing_file").read_text().strip()
+        with open(f"/sys/dev/block/{number}/loop/backing_file") as file:
+            return file.read().strip()
     except FileNotFoundError:
         return ""
 
@@ -240,7 +247,7 @@ def main() -> None:
         root = read(sys.stdin.buffer.read())
         if root is not None:
             (prepare if sys.argv[2] == "prepare" else release)(root)
-    except (Complaint, OSError, ElementTree.ParseError, subprocess.TimeoutExpired) as error:
+    except (Complaint, OSError, SyntaxError) as error:  # SyntaxError: XML that is none
         sys.exit(f"Fridu: {error}")
 
 

@@ -6,6 +6,8 @@
 A process of its own. The filesystem is mounted in no namespace at all (fsmount): no other process can pin it, and
 it goes with us. On a running machine it is a second mount of the same device, so both see one filesystem. Serves
 hypervisors whose guests never write the block device themselves (lxc with idmap), and volumes nobody had yet.
+
+Half of its time would be imports: pathlib, dataclasses and their like stay out.
 """
 
 from __future__ import annotations
@@ -19,10 +21,9 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-from dom0 import hook, volumes
+from dom0 import hook, marks
 from dom0.confined import Root
 from dom0.errors import Refused
 
@@ -32,15 +33,15 @@ LOCKED = "*"
 
 def tune(volume: str, wishes: dict[str, Any]) -> None:
     """Do what `wishes` says on the filesystem of `volume`, then mark it. Raises Refused, OSError."""
-    held = volumes.open_marked(volume, wishes["machine"])
+    held = marks.open_marked(volume, wishes["machine"])
     try:
         fcntl.flock(held, fcntl.LOCK_EX)  # libvirt's hook takes it too: never two loop devices over one image
         with device_of(volume) as device, mounted(device) as fd:
             write(Root(fd), wishes)
-            os.fsync(fd)
-            ctypes.CDLL(None).syncfs(fd)
+            if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), volume)
         os.fsync(held)
-        volumes.set_mark(held, "tuned", wishes["mark"])
+        marks.put(held, "tuned", wishes["mark"])
         os.fsync(held)
     finally:
         os.close(held)
@@ -94,7 +95,7 @@ def with_passwords(shadow: bytes, passwords: dict[str, str]) -> bytes:
 @contextlib.contextmanager
 def device_of(volume: str) -> Iterator[str]:
     """The block device of a volume: itself, the loop device a running machine has over it, or a new one."""
-    facts = Path(volume).stat()
+    facts = os.stat(volume)
     if stat.S_ISBLK(facts.st_mode):
         yield volume
         return
@@ -108,13 +109,14 @@ def device_of(volume: str) -> Iterator[str]:
 
 def loop_over(facts: os.stat_result) -> str:
     """The loop device over the file with these facts, "" where there is none."""
-    for bound in Path("/sys/block").glob("loop*/loop/backing_file"):
-        device = f"/dev/{bound.parents[1].name}"
-        with contextlib.suppress(OSError), open(device, "rb") as file:
+    for name in os.listdir("/sys/block"):
+        if not os.path.exists(f"/sys/block/{name}/loop/backing_file"):
+            continue
+        with contextlib.suppress(OSError), open(f"/dev/{name}", "rb") as file:
             status = bytearray(hook.LOOP_INFO64.size)
             fcntl.ioctl(file, hook.LOOP_GET_STATUS64, status)
             if hook.LOOP_INFO64.unpack(status)[:2] == (facts.st_dev, facts.st_ino):
-                return device
+                return f"/dev/{name}"
     return ""
 
 

@@ -10,15 +10,17 @@ import errno
 import os
 from pathlib import Path
 
+from dom0 import marks
 from dom0.errors import Refused
 from dom0.files import sync_folder
 from dom0.host import HostConfig
 from dom0.state import Volume
 
-MARKS = ("machine", "root", "tuned")
 SUFFIX = ".img"
 _SUPERBLOCK, _MAGIC = 1024, 56  # where ext2, 3 and 4 have theirs, and the magic number in it
 _KEEP_SIZE, _PUNCH_HOLE = 0x1, 0x2
+_BEGIN_WRITING = 2  # SYNC_FILE_RANGE_WRITE
+CHUNK = 8 << 20
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -38,8 +40,8 @@ def look(config: HostConfig, name: str) -> Volume | None:
     except FileNotFoundError:
         return None
     try:
-        marks = {mark: _mark(fd, mark) for mark in MARKS}
-        return Volume(name=name, path=path, size_bytes=os.fstat(fd).st_size, content=_content(fd), **marks)
+        found = {mark: marks.get(fd, mark) for mark in marks.ALL}
+        return Volume(name=name, path=path, size_bytes=os.fstat(fd).st_size, content=_content(fd), **found)
     finally:
         os.close(fd)
 
@@ -53,7 +55,7 @@ def create(config: HostConfig, name: str, size_bytes: int, machine: str) -> None
     fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         os.ftruncate(fd, size_bytes)
-        set_mark(fd, "machine", machine)
+        marks.put(fd, "machine", machine)
         os.fsync(fd)
         # With a folder's descriptor, or Python calls link(2), which doesn't follow the way into /proc.
         os.link(f"/proc/self/fd/{fd}", Path(path).name, dst_dir_fd=there, follow_symlinks=True)
@@ -70,7 +72,7 @@ def create(config: HostConfig, name: str, size_bytes: int, machine: str) -> None
 def remove(config: HostConfig, name: str, machine: str) -> None:
     """Zero the volume of `machine` and remove it: its blocks must give nothing away. Raises Refused, OSError."""
     path = path_of(config, name)
-    fd = open_marked(path, machine)
+    fd = marks.open_marked(path, machine)
     try:
         empty(fd)
         os.fsync(fd)
@@ -78,17 +80,6 @@ def remove(config: HostConfig, name: str, machine: str) -> None:
     finally:
         os.close(fd)
     sync_folder(Path(path).parent)
-
-
-def open_marked(path: str, machine: str) -> int:
-    """A descriptor (read, write) of the volume, which must carry `machine`'s mark. Raises Refused, OSError."""
-    fd = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    found = _mark(fd, "machine")
-    if found != machine:
-        os.close(fd)
-        whose = f"machine {found}" if found else "nobody Fridu knows"
-        raise Refused(f"{path} belongs to {whose}, not to {machine}.", note="Nothing was changed.")
-    return fd
 
 
 def empty(fd: int) -> None:
@@ -103,7 +94,10 @@ def empty(fd: int) -> None:
 
 
 def copy_extents(source: int, target: int) -> int:
-    """Copy what `source` really holds to the same places of `target`, which reads as zeros; bytes copied."""
+    """Copy what `source` really holds to the same places of `target`, which reads as zeros; bytes copied.
+
+    The disk begins to write each chunk while the next is copied, so that the fsync to come has little left to do.
+    """
     copied = position = 0
     end = os.fstat(source).st_size
     while position < end:
@@ -115,43 +109,17 @@ def copy_extents(source: int, target: int) -> int:
             raise
         hole = os.lseek(source, position, os.SEEK_HOLE)
         while position < hole:
-            done = os.copy_file_range(source, target, hole - position, position, position)
+            done = os.copy_file_range(source, target, min(hole - position, CHUNK), position, position)
             if done == 0:
                 raise OSError(errno.EIO, "the source ended early")
+            _begin_writing(target, position, done)
             position, copied = position + done, copied + done
     return copied
 
 
-def set_mark(fd: int, mark: str, value: str) -> None:
-    """Mark the volume; raises Refused where the filesystem under it has no extended attributes."""
-    try:
-        os.setxattr(fd, f"user.fridu.{mark}", value.encode())
-    except OSError as error:
-        if error.errno != errno.EOPNOTSUPP:
-            raise
-        raise Refused(
-            "The folder of volumes keeps no extended attributes, so a volume can't be told from a stranger's file.",
-            note="Put it on ext4, xfs or btrfs.",
-        ) from error
-
-
-def clear_marks(fd: int, *marks: str) -> None:
-    """Take marks away, before what they say stops being so."""
-    for mark in marks:
-        try:
-            os.removexattr(fd, f"user.fridu.{mark}")
-        except OSError as error:
-            if error.errno != errno.ENODATA:
-                raise
-
-
-def _mark(fd: int, mark: str) -> str:
-    try:
-        return os.getxattr(fd, f"user.fridu.{mark}").decode("utf-8", "replace")
-    except OSError as error:
-        if error.errno in (errno.ENODATA, errno.EOPNOTSUPP):
-            return ""
-        raise
+def _begin_writing(fd: int, start: int, length: int) -> None:
+    """Only a hint to the kernel: whether it was taken does not matter, the fsync at the end does."""
+    _libc.sync_file_range(ctypes.c_int(fd), ctypes.c_long(start), ctypes.c_long(length), ctypes.c_uint(_BEGIN_WRITING))
 
 
 def _content(fd: int) -> str:

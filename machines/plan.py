@@ -294,7 +294,7 @@ def _tuneroot(spec: MachineSpec, draft: Draft) -> None:
 
 
 def _tune(spec: MachineSpec, draft: Draft, title: str, wishes: str, mark: Tuned) -> None:
-    python = ("env", f"--chdir={spec.place.project}", spec.place.python, "-sE", "-m", "dom0.tune", spec.volume_path)
+    python = ("env", f"--chdir={spec.place.project}", spec.place.python, "-sSE", "-m", "dom0.tune", spec.volume_path)
     volume = replace(draft.state.volumes[spec.volume], tuned=str(mark))
     draft.do(
         Step(

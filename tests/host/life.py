@@ -34,7 +34,7 @@ from django.core.management import call_command
 from accounts.models import Owner, SSHKey, User
 from audit.log import Actor
 from audit.models import Entry
-from dom0 import domains, execute, golden, hands, host, probe, volumes
+from dom0 import domains, execute, golden, hands, host, marks, probe, volumes
 from dom0.steps import Hand
 from hosts import sweep, watch, work
 from hosts.kinds import kind_of
@@ -151,7 +151,7 @@ def _arm(stage: str, moment: str) -> None:
         if moment == "before":
             die()
         if moment == "amid":
-            volumes.set_mark = lambda *_: die()
+            marks.put = lambda *_: die()
         outcome = perform(step, *rest)
         die()
         return outcome

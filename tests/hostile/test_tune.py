@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dom0 import volumes
+from dom0 import marks
 
 pytestmark = pytest.mark.host
 ROOT = Path(__file__).parents[2]
@@ -61,14 +61,14 @@ def image(tmp_path: Path, victim: Path, plant: Plant) -> Path:
         os.truncate(file.fileno(), 16 << 20)
     subprocess.run(("mkfs.ext4", "-q", "-F", "-d", str(tree), str(path)), check=True, timeout=60)
     fd = os.open(path, os.O_RDWR)
-    volumes.set_mark(fd, "machine", MACHINE)
+    marks.put(fd, "machine", MACHINE)
     os.close(fd)
     return path
 
 
 def tune(path: Path, wishes: dict[str, object] = WISHES) -> subprocess.CompletedProcess[str]:
     """The product's own process; one that hangs fails the test."""
-    argv = (sys.executable, "-sE", "-m", "dom0.tune", str(path))
+    argv = (sys.executable, "-sSE", "-m", "dom0.tune", str(path))
     return subprocess.run(argv, input=json.dumps(wishes), capture_output=True, text=True, cwd=ROOT, timeout=30)
 
 
