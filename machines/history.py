@@ -46,6 +46,8 @@ def histories(machines: Sequence[Machine], limit: int) -> dict[int, list[Line]]:
     entries = Entry.objects.filter(object_kind="machine", object_id__in=[str(pk) for pk in lines])
     told: set[int] = set()
     for entry in entries.exclude(action__in=QUIET)[: limit * 4 * max(1, len(lines))]:
+        if entry.outcome == Entry.Outcome.REFUSED and "path" in entry.data:
+            continue  # somebody else's knock on a closed door changed nothing here; the whole log tells of it
         here = lines[int(entry.object_id)]
         if len(here) < limit and entry.job not in told:
             here.append(_line(entry))

@@ -9,8 +9,9 @@ from django.contrib import messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Case, Q, Value, When
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.views.decorators.debug import sensitive_variables
 
 from accounts.access import RULES
@@ -89,7 +90,15 @@ def mine(request: UserRequest) -> HttpResponse:
 @page("machine.view")
 def detail(request: UserRequest, pk: int) -> HttpResponse:
     """One machine; its live part asks again every two seconds and is sent only when it reads differently."""
-    machine = machine_for(request, pk, "machine.view")
+    try:
+        machine = machine_for(request, pk, "machine.view")
+    except Http404:
+        if wants(request) != "live":
+            raise
+        # A page that is open on a machine which is no more: show that once, instead of asking for ever.
+        gone = HttpResponse(status=404)
+        gone["HX-Redirect"] = reverse("machines:detail", args=(pk,))
+        return gone
     return _show(request, machine)
 
 

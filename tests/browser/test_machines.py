@@ -237,6 +237,13 @@ def test_the_page_follows_the_machine_and_says_it_aloud(page_as, isp, dominig):
     expect(page.locator("#said")).to_contain_text("WEB-Dom: stopped")
 
 
+def test_a_page_left_open_says_when_its_machine_is_gone(page_as, isp, dominig):
+    page = page_as(dominig)
+    page.goto(f"/machines/{isp['up'].pk}/")
+    Machine.objects.filter(pk=isp["up"].pk).delete()
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page")
+
+
 def test_an_owner_stops_his_machine_from_his_own_page_without_script(page_as, isp, dominig):
     page = page_as(dominig, script=False)
     page.goto("/machines/mine/")

@@ -109,7 +109,9 @@ def test_another_owners_machine_is_not_there(client, brendan, web_dom, name):
 
 def test_a_fragment_is_checked_as_its_page_is(client, brendan, web_dom):
     client.force_login(brendan)
-    assert client.get(url(web_dom), headers=LIVE).status_code == 404
+    answer = client.get(url(web_dom), headers=LIVE)
+    assert answer.status_code == 404
+    assert answer.content == b""
 
 
 def test_the_auditor_has_no_machine_pages(client, agnes, web_dom):
@@ -201,6 +203,13 @@ def test_history_is_that_of_this_machine(client, dominig, web_dom, fulup):
     other = log.Thing(kind="machine", id=str(web_dom.pk + 1), text="Other")
     log.record(log.Actor(id=fulup.pk, name="fulup"), "machine.stop", other)
     assert "Nothing has been done to it yet." in page(client, dominig, web_dom)
+
+
+def test_history_leaves_out_who_knocked_in_vain(client, dominig, brendan, web_dom):
+    client.force_login(brendan)
+    assert client.post(url(web_dom, "stop")).status_code == 404
+    assert log.Entry.objects.filter(action="machine.stop", actor_name="brendan").exists()
+    assert "brendan" not in page(client, dominig, web_dom)
 
 
 def test_it_rejects_post(client, fulup, web_dom):
