@@ -45,7 +45,8 @@ def page(action: str, *, methods: tuple[str, ...] = ("GET",)) -> Callable[[View[
             user = request.user
             if user.password_is_once:
                 return go_to(request, reverse("account_change_password"))
-            if not may_somewhere(user, action):
+            # Nobody types a NUL, and PostgreSQL takes none.
+            if not may_somewhere(user, action) or "%00" in request.META.get("QUERY_STRING", ""):
                 raise Http404
             if request.method not in (*methods, *(("HEAD",) if "GET" in methods else ())):
                 return HttpResponseNotAllowed(methods)

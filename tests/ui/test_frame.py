@@ -289,3 +289,21 @@ def test_a_fragment_of_an_ended_session_leads_its_page_to_the_sign_in(client, db
     page = {"HX-Request": "true", "HX-Target": "rows", "HX-Current-URL": "http://testserver/jobs/?state=open"}
     gone = client.get("/jobs/?state=open&seen=abc", headers=page)
     assert (gone.status_code, gone["HX-Redirect"]) == (204, "/sign-in/?next=/jobs/%3Fstate%3Dopen")
+
+
+HOSTILE = ["\x00", "'", "%", "\ud83d\ude80", "x" * 3000, "-1", "1e9", "99999999999999999999", "10.10.2", "<b>"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/search/", "/jobs/", "/machines/", "/machines/new/", "/zones/", "/people/", "/audit/", "/firewall/",
+     "/firewall/services/", "/firewall/services/publish/", "/firewall/policy/", "/firewall/revisions/"],
+)  # fmt: skip
+def test_no_query_string_breaks_a_page(fulup, web_dom, path):
+    client = Client(raise_request_exception=False)
+    client.force_login(fulup)
+    names = ("q", "page", "host", "state", "zone", "owner", "sort", "who", "kind", "id", "before", "after", "since",
+             "until", "action", "out", "source", "target", "machine", "address", "external", "cell")  # fmt: skip
+    for text in HOSTILE:
+        query = dict.fromkeys(names, text.encode("utf-8", "surrogatepass"))
+        assert client.get(path, query).status_code in (200, 302, 404), text[:20]
