@@ -64,7 +64,7 @@ def _only_the_time(request: UserRequest, context: dict[str, Any]) -> HttpRespons
 @page("machine.view")
 def search(request: UserRequest) -> HttpResponse:
     """What the search box finds, within what the viewer may see."""
-    words = request.GET.get("q", "").replace("\0", "").strip()[:100]
+    words = request.GET.get("q", "").strip()[:100]
     found = registry.found(request, words) if words else []
     if len(found) == 1:
         return redirect(found[0].url)

@@ -90,7 +90,6 @@ def test_search_shows_hostile_words_as_words(client, fulup):
     page = client.get("/search/", {"q": '"><script>alert(1)</script>'}).content.decode()
     assert "<script>alert" not in page
     assert client.get("/search/", {"q": "x" * 5000}).status_code == 200
-    assert client.get("/search/", {"q": "a\x00b"}).status_code == 200
 
 
 def test_help_speaks_to_the_role(client, fulup, dominig, agnes):
