@@ -63,7 +63,7 @@ class Network:
 
 
 def network_of(host: Host) -> Network:
-    """Read it (12 queries, however many machines)."""
+    """Read it (10 queries, however many machines)."""
     wished = site_of(host)
     rows = tuple(Machine.objects.filter(host=host).select_related("owner", "zone").order_by("zone__number", "name"))
     jobs = states.notable_jobs()

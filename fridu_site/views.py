@@ -12,7 +12,7 @@ from accounts.access import may_somewhere
 from accounts.doors import UserRequest, page
 from audit import show
 from audit.models import Entry
-from fridu_site.network import network_of, stale
+from fridu_site.network import Network, network_of, stale
 from hosts.models import Host
 from ui import registry
 from ui.drawing import PHONE, WIDE, draw
@@ -47,7 +47,7 @@ def _drawn(host: Host) -> dict[str, Any]:
     return {"network": network, "wide": wide, "phone": phone, "seen": seen, "room": _room(host, network)}
 
 
-def _room(host: Host, network: Any) -> dict[str, float]:
+def _room(host: Host, network: Network) -> dict[str, float]:
     """Memory promised and what there is for machines; root volumes and free disk."""
     memory = host.figures.get("free_memory_mib", 0) + network.running_mib
     return {"memory_mib": memory, "free_bytes": host.figures.get("free_bytes", 0)}
