@@ -5,10 +5,11 @@ By hand, as root on dom0: `python -m dom0.hands VERB key=value … < stdin`, whi
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 
-from dom0 import golden, host, network, policy, volumes
+from dom0 import golden, host, network, policy, tune, volumes
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 from dom0.steps import Hand
@@ -64,11 +65,19 @@ def _domain(verb: str) -> Verb:
 
 
 DOMAIN_VERBS = ("domain-define", "domain-autostart", "domain-start", "domain-stop", "domain-undefine")
+
+
+def _root_tune(config: HostConfig, args: Args, stdin: str) -> str:
+    tune.tune(volumes.path_of(config, args["volume"]), json.loads(stdin))
+    return f"{args['volume']} is tuned"
+
+
 VERBS: dict[str, Verb] = {
     "golden-make": _golden_make,
     "volume-create": _volume_create,
     "volume-remove": _volume_remove,
     "root-install": _root_install,
+    "root-tune": _root_tune,
     **{verb: _domain(verb) for verb in DOMAIN_VERBS},
     **network.VERBS,
     **policy.VERBS,

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dom0 import marks
@@ -20,7 +22,7 @@ SUFFIX = ".img"
 _SUPERBLOCK, _MAGIC = 1024, 56  # where ext2, 3 and 4 have theirs, and the magic number in it
 _KEEP_SIZE, _PUNCH_HOLE = 0x1, 0x2
 _BEGIN_WRITING = 2  # SYNC_FILE_RANGE_WRITE
-CHUNK = 8 << 20
+PIECE, STRETCH = 1 << 20, 16 << 20  # bytes copied at once; given to the disk at once
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -96,25 +98,42 @@ def empty(fd: int) -> None:
 def copy_extents(source: int, target: int) -> int:
     """Copy what `source` really holds to the same places of `target`, which reads as zeros; bytes copied.
 
-    The disk begins to write each chunk while the next is copied, so that the fsync to come has little left to do.
+    Plain reads and writes by the MiB: on ext4 copy_file_range took twice their time. Meanwhile a thread has the disk
+    begin to write what is copied, so that the fsync to come has little left to do.
     """
-    copied = position = 0
-    end = os.fstat(source).st_size
-    while position < end:
+    copied = 0
+    with ThreadPoolExecutor(max_workers=1) as behind:
+        for start, end in _extents(source):
+            for place in range(start, end, STRETCH):
+                length = min(STRETCH, end - place)
+                _copy(source, target, place, length)
+                behind.submit(_begin_writing, target, place, length)
+            copied += end - start
+    return copied
+
+
+def _extents(fd: int) -> Iterator[tuple[int, int]]:
+    """Where the file holds data: (start, end) in bytes."""
+    end, size = 0, os.fstat(fd).st_size
+    while end < size:
         try:
-            position = os.lseek(source, position, os.SEEK_DATA)
+            start = os.lseek(fd, end, os.SEEK_DATA)
         except OSError as error:
             if error.errno == errno.ENXIO:  # only a hole is left
-                break
+                return
             raise
-        hole = os.lseek(source, position, os.SEEK_HOLE)
-        while position < hole:
-            done = os.copy_file_range(source, target, min(hole - position, CHUNK), position, position)
-            if done == 0:
-                raise OSError(errno.EIO, "the source ended early")
-            _begin_writing(target, position, done)
-            position, copied = position + done, copied + done
-    return copied
+        end = os.lseek(fd, start, os.SEEK_HOLE)
+        yield start, end
+
+
+def _copy(source: int, target: int, place: int, length: int) -> None:
+    for at in range(place, place + length, PIECE):
+        piece = os.pread(source, min(PIECE, place + length - at), at)
+        if not piece:
+            raise OSError(errno.EIO, "the source ended early")
+        while piece:
+            done = os.pwrite(target, piece, at)
+            piece, at = piece[done:], at + done
 
 
 def _begin_writing(fd: int, start: int, length: int) -> None:

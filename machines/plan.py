@@ -100,7 +100,7 @@ def plan_key(spec: MachineSpec, state: State) -> Plan:
         draft.so("tuneroot", f"{spec.name} has these SSH keys")
         return draft.plan()
     says = f"Let {_counted(len(spec.keys), 'SSH key')} in as root, and no other"
-    _tune(spec, draft, says, render.keys_tuning(spec, wanted), wanted)
+    _tune_again(spec, draft, says, render.keys_tuning(spec, wanted), wanted)
     return draft.plan()
 
 
@@ -112,7 +112,7 @@ def plan_password(spec: MachineSpec, state: State) -> Plan:
     if wanted == mark:
         draft.so("tuneroot", f"{spec.name} has this root password")
         return draft.plan()
-    _tune(spec, draft, "Set the one-time root password", render.password_tuning(spec, wanted), wanted)
+    _tune_again(spec, draft, "Set the one-time root password", render.password_tuning(spec, wanted), wanted)
     return draft.plan()
 
 
@@ -290,17 +290,23 @@ def _tuneroot(spec: MachineSpec, draft: Draft) -> None:
         return
     who = _counted(len(spec.keys), "SSH key") if spec.keys else "no SSH key"
     says = f"Tune it: name {spec.name}, address by DHCP, {who}, new host keys"
-    _tune(spec, draft, says, render.tuning(spec), wanted)
+    action = Hand(verb="root-tune", args=(("volume", spec.volume),), stdin=render.tuning(spec))
+    _tuned(spec, draft, says, action, wanted)
 
 
-def _tune(spec: MachineSpec, draft: Draft, title: str, wishes: str, mark: Tuned) -> None:
+def _tune_again(spec: MachineSpec, draft: Draft, title: str, wishes: str, mark: Tuned) -> None:
+    """A root that has had an owner is opened by a process of its own."""
     python = ("env", f"--chdir={spec.place.project}", spec.place.python, "-sSE", "-m", "dom0.tune", spec.volume_path)
+    _tuned(spec, draft, title, Command(argv=python, stdin=wishes), mark)
+
+
+def _tuned(spec: MachineSpec, draft: Draft, title: str, action: Command | Hand, mark: Tuned) -> None:
     volume = replace(draft.state.volumes[spec.volume], tuned=str(mark))
     draft.do(
         Step(
             stage="tuneroot",
             title=title,
-            action=Command(argv=python, stdin=wishes),
+            action=action,
             effect=(Put(room="volumes", key=spec.volume, value=volume),),
             relies_on=(("volumes", spec.volume),),
         )
