@@ -12,9 +12,8 @@ from firewall.models import Proto, ZoneRestriction, service_grammar
 from firewall.specs import PLACES, Cell, Ports
 from hosts.models import Host
 from machines.models import Machine
+from ui.forms import TYPED, Taking
 from zones.models import ExternalAddress, Zone
-
-TYPED = {"autocomplete": "off", "spellcheck": "false"}
 
 if TYPE_CHECKING:
     AddressField = forms.ModelChoiceField[ExternalAddress]
@@ -50,16 +49,6 @@ class PortsField(forms.CharField):
         return low, high
 
 
-class Taking(forms.Form):
-    """A form that takes a service's objections."""
-
-    def take(self, error: ValidationError) -> None:
-        """Put them beside the fields they are about."""
-        for field, messages in getattr(error, "message_dict", {"": error.messages}).items():
-            for message in messages:
-                self.add_error(field if field in self.fields else None, message)
-
-
 def why(**kwargs: Any) -> forms.CharField:
     return forms.CharField(
         max_length=200,
@@ -70,7 +59,7 @@ def why(**kwargs: Any) -> forms.CharField:
     )
 
 
-class PublishForm(Taking):
+class PublishForm(Taking, forms.Form):
     """A port of an external address and where it leads."""
 
     name = forms.CharField(
@@ -137,7 +126,7 @@ class PublishForm(Taking):
         return data
 
 
-class RestrictionForm(Taking):
+class RestrictionForm(Taking, forms.Form):
     """What a zone may not send or receive (the seed's TuneZone)."""
 
     zone = forms.ModelChoiceField(Zone.objects.none(), empty_label=None)
@@ -176,7 +165,7 @@ class RestrictionForm(Taking):
         return data
 
 
-class CellForm(Taking):
+class CellForm(Taking, forms.Form):
     """One cell of the policy grid."""
 
     may = forms.ChoiceField(
@@ -216,7 +205,7 @@ class CellForm(Taking):
         return out
 
 
-class CustomForm(Taking):
+class CustomForm(Taking, forms.Form):
     """An operator's own rule."""
 
     place = forms.ChoiceField(choices=[(place, place) for place in PLACES])

@@ -13,6 +13,7 @@ from netaddr import IPAddress
 from accounts.models import Owner, SSHKey, User, name_grammar
 from hosts.models import Host
 from machines.models import Image, Machine, SiteDefaults
+from ui.forms import TYPED, Taking
 from zones.models import Zone
 
 
@@ -38,14 +39,7 @@ class KeyChoice(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
         return f"{obj.user.get_username()}, {obj.name}  {obj.fingerprint}"
 
 
-def take(form: forms.BaseForm, error: ValidationError) -> None:
-    """Put a service's objections beside the fields they are about."""
-    for field, messages in getattr(error, "message_dict", {"": error.messages}).items():
-        for message in messages:
-            form.add_error(field if field in form.fields else None, message)
-
-
-class CreateForm(forms.Form):
+class CreateForm(Taking, forms.Form):
     """A new machine: name and address; all else from the site's defaults."""
 
     name = forms.CharField(
@@ -56,7 +50,7 @@ class CreateForm(forms.Form):
             "max_length": "A name has at most 31 letters, digits and hyphens; this one has %(show_value)d.",
         },
         help_text="Letters, digits and hyphens; also its host name.",
-        widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
+        widget=forms.TextInput(attrs={**TYPED}),
     )
     address = forms.GenericIPAddressField(
         protocol="IPv4",
@@ -66,8 +60,7 @@ class CreateForm(forms.Form):
         },
         widget=forms.TextInput(
             attrs={
-                "autocomplete": "off",
-                "spellcheck": "false",
+                **TYPED,
                 "inputmode": "decimal",
                 "list": "free",
                 "class": "mono",
@@ -195,9 +188,7 @@ class KeysForm(forms.Form):
 class DeleteForm(forms.Form):
     """The name, typed once more, before everything of a machine is erased."""
 
-    name = forms.CharField(
-        max_length=31, widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false", "class": "mono"})
-    )
+    name = forms.CharField(max_length=31, widget=forms.TextInput(attrs={**TYPED, "class": "mono"}))
     reason = forms.CharField(
         required=False,
         max_length=200,
@@ -219,7 +210,7 @@ class DeleteForm(forms.Form):
         return name
 
 
-class ImageForm(forms.Form):
+class ImageForm(Taking, forms.Form):
     """An archive in the host's images folder, made known by its digest."""
 
     name = forms.CharField(max_length=31, validators=[name_grammar], help_text="For example debian-12.")
@@ -252,7 +243,7 @@ class ImageForm(forms.Form):
         return str(self.cleaned_data["digest"]).strip().lower()
 
 
-class DefaultsForm(forms.ModelForm):  # type: ignore[type-arg]
+class DefaultsForm(Taking, forms.ModelForm):  # type: ignore[type-arg]
     """What a new machine gets where nobody says otherwise."""
 
     class Meta:

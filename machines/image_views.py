@@ -14,7 +14,7 @@ from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
 from hosts.models import Host
 from machines import services
-from machines.forms import DefaultsForm, ImageForm, take
+from machines.forms import DefaultsForm, ImageForm
 from machines.models import Image, SiteDefaults
 
 
@@ -62,7 +62,7 @@ def image_add(request: UserRequest) -> HttpResponse:
     try:
         image = services.image_add(actor_of(request), host=host, **form.cleaned_data)
     except ValidationError as error:
-        take(form, error)
+        form.take(error)
         return _show(request, image_form=form)
     except Refused as error:
         return _show(request, image_form=form, refused=error)
@@ -82,7 +82,7 @@ def defaults_change(request: UserRequest) -> HttpResponse:
     try:
         services.defaults_change(actor_of(request), defaults.host, **form.cleaned_data)
     except ValidationError as error:
-        take(form, error)
+        form.take(error)
         return _show(request, defaults_form=form)
     messages.success(request, "New machines get this from now on. Those that exist stay as they are.")
     return redirect("machines:images")

@@ -20,7 +20,7 @@ from accounts.models import Owner
 from dom0.errors import Refused
 from hosts.models import Job
 from machines import bulks, services
-from machines.forms import CreateForm, DeleteForm, KeysForm, take
+from machines.forms import CreateForm, DeleteForm, KeysForm
 from machines.history import histories
 from machines.listing import LABELS, Filter, listing
 from machines.models import Machine, SiteDefaults
@@ -145,7 +145,7 @@ def create(request: UserRequest) -> HttpResponse:
         try:
             return redirect("hosts:job", _create(request, form).pk)
         except ValidationError as error:
-            take(form, error)
+            form.take(error)
         except Refused as error:
             refused = error
     return _create_page(request, form, defaults, refused)

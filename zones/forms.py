@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
-from django.core.exceptions import ValidationError
 
 from hosts.models import Host
+from ui.forms import TYPED, Taking
 from zones.models import ExternalAddress, Zone, domain_grammar, zone_grammar
 from zones.services import free_gateway
-
-TYPED = {"autocomplete": "off", "spellcheck": "false"}
-
 
 if TYPE_CHECKING:
     AddressField = forms.ModelChoiceField[ExternalAddress]
@@ -28,8 +25,10 @@ class AddressChoice(AddressField):
         return f"{obj.address} on {obj.nic}" + (f", with {zones}" if zones else ", free")
 
 
-class ZoneForm(forms.Form):
+class ZoneForm(Taking, forms.Form):
     """A zone: its name, its subnet, its way out."""
+
+    CALLED = {"prefix": "bits"}
 
     host = forms.ModelChoiceField(Host.objects.all(), empty_label=None)
     name = forms.CharField(
@@ -86,13 +85,6 @@ class ZoneForm(forms.Form):
         help_text="Stands in the audit log and on the job.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-
-    def take(self, error: ValidationError) -> None:
-        """Put a service's objections beside the fields they are about."""
-        for field, messages in getattr(error, "message_dict", {"": error.messages}).items():
-            for message in messages:
-                name = "bits" if field == "prefix" else field
-                self.add_error(name if name in self.fields else None, message)
 
     @property
     def wish(self) -> dict[str, Any]:
