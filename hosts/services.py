@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.utils import timezone
 
@@ -16,6 +17,7 @@ from audit.log import Actor, Thing
 from dom0.errors import Refused, StalePlan
 from hosts.kinds import kind_of
 from hosts.models import Host, Job, JobSecret, JobStep
+from hosts.visibility import may_approve, may_mend
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +76,8 @@ def job_create(
 
 
 def job_approve(actor: Actor, job: Job, digest: str) -> None:
-    """Approve exactly the plan with that digest. Raises StalePlan, Refused."""
+    """Approve exactly the plan with that digest. Raises PermissionDenied, StalePlan, Refused."""
+    _check(may_approve, actor, job)
     with transaction.atomic():
         job = Job.objects.select_for_update().get(pk=job.pk)
         if job.state != Job.State.PLANNED:
@@ -95,7 +98,8 @@ def job_approve(actor: Actor, job: Job, digest: str) -> None:
 
 
 def job_cancel(actor: Actor, job: Job) -> None:
-    """Cancel a job that has not begun to change anything. Raises Refused once it runs or ended."""
+    """Cancel a job that has not begun to change anything. Raises PermissionDenied; Refused once it runs or ended."""
+    _check(may_mend, actor, job)
     with transaction.atomic():
         changed = Job.objects.filter(pk=job.pk, state__in=(Job.State.PLANNING, Job.State.PLANNED)).update(
             state=Job.State.CANCELLED, ended=timezone.now()
@@ -108,7 +112,11 @@ def job_cancel(actor: Actor, job: Job) -> None:
 
 
 def job_go_on(actor: Actor, job: Job) -> None:
-    """Plan a job that stopped again; where every step left was approved before, it runs at once."""
+    """Plan a job that stopped again; where every step left was approved before, it runs at once.
+
+    Raises PermissionDenied, Refused.
+    """
+    _check(may_mend, actor, job)
     with transaction.atomic():
         changed = Job.objects.filter(pk=job.pk, state__in=Job.RESUMABLE).update(
             state=Job.State.PLANNING, message="", note="", ended=None, queued=None
@@ -117,6 +125,11 @@ def job_go_on(actor: Actor, job: Job) -> None:
             raise Refused(f"Job {job.pk} has not stopped half-way; there is nothing to go on with.")
         log.record(actor, "job.go_on", thing_of(job), job=job.pk)
         transaction.on_commit(lambda: job_send(job))
+
+
+def _check(rule: Callable[[User, Job], bool], actor: Actor, job: Job) -> None:
+    if not rule(User.objects.get(username=actor.name), job):
+        raise PermissionDenied(f"That is not {actor.name}'s to do with job {job.pk}.")
 
 
 def job_send(job: Job) -> bool:

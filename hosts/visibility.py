@@ -41,14 +41,14 @@ def may_approve(user: User, job: Job) -> bool:
     """Whether `user` is whom the kind's approval names: an operator, or who asked and may still do it."""
     if _approval(job) == "operator":
         return user.is_active and user.role == Role.OPERATOR
-    return job.actor_id == user.pk and _may_do(user, job)
+    return job.actor_id == user.pk and may_still(job)
 
 
 def may_mend(user: User, job: Job) -> bool:
     """Whether `user` may cancel, go on with or undo the job: an operator, or who asked and may still do it."""
     if user.is_active and user.role == Role.OPERATOR:
         return True
-    return job.actor_id == user.pk and _approval(job) != "operator" and _may_do(user, job)
+    return job.actor_id == user.pk and _approval(job) != "operator" and may_still(job)
 
 
 def may_see_target(user: User, job: Job) -> bool:
@@ -59,19 +59,20 @@ def may_see_target(user: User, job: Job) -> bool:
     return holds is not None and Job.objects.filter(holds(user, "job.view"), pk=job.pk).exists()
 
 
-def _approval(job: Job) -> Approval:
-    """The kind's approval; a kind nobody knows any more is for the operators."""
-    try:
-        return kind_of(job.kind).approval
-    except KeyError:
-        return "operator"
-
-
-def _may_do(user: User, job: Job) -> bool:
-    rule = RULES.get(job.kind)
+def may_still(job: Job) -> bool:
+    """Whether who asked for the job may do it now; the worker asks again before anything runs."""
+    user, rule = job.actor, RULES.get(job.kind)
     if rule is None or not user.is_active:
         return False
     if user.role in rule.roles:
         return True
     holds = _rules.get(job.target_kind)
     return holds is not None and Job.objects.filter(holds(user, job.kind), pk=job.pk).exists()
+
+
+def _approval(job: Job) -> Approval:
+    """The kind's approval; a kind nobody knows any more is for the operators."""
+    try:
+        return kind_of(job.kind).approval
+    except KeyError:
+        return "operator"

@@ -23,6 +23,7 @@ from dom0.steps import Step
 from hosts.kinds import Kind, kind_of
 from hosts.models import Job, JobSecret, JobStep
 from hosts.services import actor_of_job, step_digest, thing_of
+from hosts.visibility import may_still
 
 logger = logging.getLogger(__name__)
 S = Job.State
@@ -57,6 +58,8 @@ def _claim(job: Job, config: HostConfig) -> bool:
 def _carry(job: Job, kind: Kind, config: HostConfig) -> None:
     """Everything that can go wrong ends here, as a state of the job and an entry in the log."""
     try:
+        if not may_still(job):
+            raise Refused(f"{job.actor.get_username()} may not do this any more.", note="Nothing was changed.")
         with _locks(kind.locks(job), config):
             plan, state = _plan(job, kind, config)
             if not plan.steps:

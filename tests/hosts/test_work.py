@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from django.core.exceptions import PermissionDenied
 
 from audit.log import Actor, Thing
 from audit.models import Entry
@@ -262,3 +263,30 @@ def test_a_fault_of_fridu_itself_reaches_the_user_as_a_sentence(fulup, host, con
     job.refresh_from_db()
     assert job.state == Job.State.FAILED
     assert "ZeroDivision" not in job.message
+
+
+def test_a_job_whose_asker_has_lost_the_right_since_is_refused_by_the_worker(fulup, host, config, files, tmp_path):
+    files("none")
+    job = ask(fulup, host)
+    fulup.role = "owner"
+    fulup.save()
+    work.run(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.REFUSED
+    assert "fulup may not do this any more" in job.message
+    assert not (tmp_path / "one").exists()
+
+
+def test_nobody_moves_on_the_job_of_another(fulup, dominig, host, config, files):
+    files("own")
+    job = ask(fulup, host, "machine.create")
+    work.run(job.pk)
+    job.refresh_from_db()
+    with pytest.raises(PermissionDenied):
+        job_approve(actor(dominig), job, job.digest)
+    with pytest.raises(PermissionDenied):
+        job_cancel(actor(dominig), job)
+    with pytest.raises(PermissionDenied):
+        job_go_on(actor(dominig), job)
+    job.refresh_from_db()
+    assert job.state == Job.State.PLANNED
