@@ -23,6 +23,7 @@ if __name__ == "__main__" and sys.argv[2:3] and sys.argv[2] not in ("prepare", "
     sys.exit(0)  # before the imports: libvirt calls this five times a start
 
 import ctypes
+import errno
 import fcntl
 import os
 import stat
@@ -132,6 +133,8 @@ def check(volume: str) -> None:
         raise Complaint(f"Checking the filesystem of {volume} does not end; check it by hand.") from error
     if done.returncode > 1:
         said = (done.stdout + done.stderr).strip()[-500:]
+        if "is mounted" in said:  # two mounts of one ext4 destroy it
+            raise Complaint(f"The volume {volume} is mounted elsewhere; let that end first.")
         raise Complaint(f"The filesystem of {volume} needs a repair by hand (e2fsck {volume}): {said}")
 
 
@@ -186,10 +189,8 @@ class Loop:
         config = struct.pack("II", backing, 0) + info + bytes(64)
         try:
             fcntl.ioctl(self.fd, LOOP_CONFIGURE, config)
-        except BlockingIOError:
-            return False
         except OSError as error:
-            if error.errno == 16:  # EBUSY
+            if error.errno == errno.EBUSY:
                 return False
             raise
         return True

@@ -265,6 +265,16 @@ def test_the_hook_does_no_harm_when_called_twice(host: Layout, machine):
     assert len(mounts) == 1
 
 
+def test_the_hook_refuses_a_volume_that_something_else_has_mounted(host: Layout, machine):
+    volume = "/var/lib/fridu/volumes/WEB-Dom-root.img"
+    enter.run(host, "sh", "-c", f"mkdir /run/elsewhere; mount -o loop {volume} /run/elsewhere")
+    with pytest.raises(Problem, match=f"The volume {volume} is mounted elsewhere"):
+        machine("start")
+    enter.run(host, "umount", "/run/elsewhere")
+    machine("start")
+    assert machine("look")["active"] == 1
+
+
 def test_the_hook_names_a_missing_volume(host: Layout, machine):
     (host.var / "lib" / "volumes" / "WEB-Dom-root.img").unlink()
     with pytest.raises(Problem, match=r"The volume /var/lib/fridu/volumes/WEB-Dom-root.img is missing"):
