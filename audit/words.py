@@ -37,7 +37,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "machine.reboot": ("restart {}", "restarted {}"),
     "policy.change": ("change who may reach whom: {}", "changed who may reach whom: {}"),
     "firewall.view": ("see the firewall: {}", "saw the firewall"),
-    "firewall.apply": ("apply the firewall: {}", "applied the firewall: {}"),
+    "firewall.apply": ("apply the {}", "applied the {}"),
     "firewall.import": ("import a rule file: {}", "imported a rule file: {}"),
     "defaults.change": ("change what new machines get on {}", "changed what new machines get on {}"),
 }
@@ -55,7 +55,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "publish": ("publish {}", "published {}"),
     "unpublish": ("unpublish {}", "unpublished {}"),
 }
-SILENT_KINDS = ("", "user", "owner", "host")
+SILENT_KINDS = ("", "user", "owner", "host", "firewall")
 
 
 def deed(entry: Entry) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
+from accounts.doors import check
 from audit import log
 from audit.log import Actor, Thing
 from dom0.errors import Refused
@@ -62,6 +63,7 @@ def import_rules(
     Raises Refused where the file clashes with what the panel has, or names an address the host does not have.
     `approved` lets the zone jobs run without another question.
     """
+    check(actor, "firewall.import")
     report = preview(host, text, answers=answers)
     if report.clashes:
         raise Refused(report.clashes[0], note="Nothing was imported. Change the file or the panel, then import again.")

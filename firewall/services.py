@@ -11,6 +11,7 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
 
+from accounts.doors import check
 from accounts.models import User
 from audit import log
 from audit.log import Actor, Thing
@@ -93,6 +94,7 @@ def service_publish(
     `external` None means every address (dom0 only). Raises ValidationError per field: name, external, proto,
     port, port_last, target, target_port.
     """
+    check(actor, "service.publish")
     address = str(target.address) if isinstance(target, Machine) else target
     if address and external is None:
         raise ValidationError({"external": "Choose the external address it is published on."})
@@ -119,6 +121,7 @@ def service_publish(
 
 def service_unpublish(actor: Actor, service: PublishedService, *, reason: str = "") -> None:
     """Take a published service out of the wishes; it stays open until the next apply."""
+    check(actor, "service.unpublish")
     with transaction.atomic():
         thing, data = _thing("service", service), _service_data(service)
         service.delete()
@@ -139,6 +142,7 @@ def restriction_add(
     reason: str = "",
 ) -> ZoneRestriction:
     """Wish for a zone restriction (TuneZone). Raises ValidationError per field."""
+    check(actor, "restriction.change")
     row = ZoneRestriction(
         zone=zone,
         name=name,
@@ -162,6 +166,7 @@ def restriction_add(
 
 def restriction_remove(actor: Actor, restriction: ZoneRestriction, *, reason: str = "") -> None:
     """Take a zone restriction out of the wishes."""
+    check(actor, "restriction.change")
     with transaction.atomic():
         thing, data = _thing("restriction", restriction), _plain(restriction)
         restriction.delete()
@@ -173,6 +178,7 @@ def policy_set(actor: Actor, host: Host, cells: Iterable[Cell], *, reason: str =
 
     Raises ValidationError with one sentence a wrong cell (field "ports").
     """
+    check(actor, "policy.change")
     numbers = {zone.name: zone.number for zone in Zone.objects.filter(host=host)}
     with transaction.atomic():
         before = rows.site_of(host)
@@ -192,8 +198,9 @@ def policy_set(actor: Actor, host: Host, cells: Iterable[Cell], *, reason: str =
 
 
 def custom_add(actor: Actor, host: Host, *, place: str, rule: str, reason: str) -> CustomRule:
-    """Wish for an operator's own rule. Raises ValidationError per field, Refused without a person."""
-    row = CustomRule(host=host, place=place, rule=rule, reason=reason, author=_person(actor))
+    """Wish for an operator's own rule. Raises ValidationError per field, PermissionDenied."""
+    author = check(actor, "policy.change")
+    row = CustomRule(host=host, place=place, rule=rule, reason=reason, author=author)
     with transaction.atomic():
         _clean(row)
         before = rows.site_of(host)
@@ -205,6 +212,7 @@ def custom_add(actor: Actor, host: Host, *, place: str, rule: str, reason: str) 
 
 def custom_remove(actor: Actor, rule: CustomRule, *, reason: str = "") -> None:
     """Take an operator's own rule out of the wishes."""
+    check(actor, "policy.change")
     with transaction.atomic():
         thing, data = _thing("custom rule", rule), _plain(rule)
         rule.delete()
@@ -220,7 +228,7 @@ def revision_apply(
     a former revision as it was, the wishes stay. Raises Refused for a wish with blocking problems, and while
     another apply of this host is open.
     """
-    person = _person(actor)
+    person = check(actor, "firewall.apply")
     with transaction.atomic():
         Host.objects.select_for_update().get(pk=host.pk)
         revision = again or _revision(host, person, why, seen)
@@ -267,12 +275,6 @@ def _revision(host: Host, person: User, why: str, seen: str) -> Revision:
         author=person,
         why=why,
     )
-
-
-def _person(actor: Actor) -> User:
-    if actor.id is None:
-        raise Refused("Only a person can change the firewall.", note="Sign in, or say who with --as.")
-    return User.objects.get(pk=actor.id)
 
 
 def _check_service(row: PublishedService) -> None:

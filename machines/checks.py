@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.core.exceptions import ValidationError
 
 from accounts.models import name_grammar
+from hosts.models import Job
 from machines import addresses
 from machines.models import Image, Machine, SiteDefaults
 
@@ -75,7 +76,10 @@ def _name(machine: Machine) -> str:
 
 def _zone(machine: Machine) -> str:
     zone = machine.zone
-    return "" if zone.host_id == machine.host_id else f"{zone.name} is on {zone.host}, not on {machine.host}."
+    if zone.host_id != machine.host_id:
+        return f"{zone.name} is on {zone.host}, not on {machine.host}."
+    leaving = Job.objects.filter(kind="zone.delete", target_kind="zone", target_id=zone.pk, state__in=Job.OPEN).first()
+    return f"Job {leaving.pk} deletes {zone.name}. Choose another zone, or cancel that job." if leaving else ""
 
 
 def _image(machine: Machine) -> str:

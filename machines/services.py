@@ -6,11 +6,10 @@ import secrets
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
 from django.db import transaction
 
-from accounts.access import may
-from accounts.models import Owner, SSHKey, User
+from accounts.doors import check
+from accounts.models import Owner, SSHKey
 from audit import log
 from audit.log import Actor, Thing
 from dom0.errors import Refused
@@ -63,7 +62,7 @@ def machine_create(
     `root_hash` is the crypt(3) hash of a one-time password (`passwords.one_time`); without one root is locked.
     Raises ValidationError by field, Refused, PermissionDenied.
     """
-    _check_may(actor, "machine.create")
+    check(actor, "machine.create")
     with transaction.atomic():
         host = Host.objects.select_for_update().get(pk=host.pk)  # one at a time: uids and names are drawn here
         defaults = SiteDefaults.objects.select_related("image").filter(host=host).first() or SiteDefaults(host=host)
@@ -115,7 +114,7 @@ def machine_reboot(actor: Actor, machine: Machine, *, reason: str = "") -> Job:
 
 def machine_key(actor: Actor, machine: Machine, keys: Sequence[SSHKey], *, reason: str = "") -> Job:
     """Let exactly `keys` in as root. Raises Refused, PermissionDenied."""
-    _check_may(actor, "machine.key", machine)
+    check(actor, "machine.key", verbs=lambda user: verbs_on(user, machine))
     with transaction.atomic():
         machine = _present(machine)
         machine.ssh_keys.set(keys)
@@ -127,7 +126,7 @@ def machine_key(actor: Actor, machine: Machine, keys: Sequence[SSHKey], *, reaso
 def machine_password(actor: Actor, machine: Machine, *, reason: str = "") -> tuple[str, Job]:
     """A one-time root password, for the eyes of whoever asks, and the job that sets it. Raises Refused,
     PermissionDenied."""
-    _check_may(actor, "machine.password", machine)
+    check(actor, "machine.password", verbs=lambda user: verbs_on(user, machine))
     password, root_hash = passwords.one_time()
     with transaction.atomic():
         machine = _present(machine)
@@ -138,7 +137,7 @@ def machine_password(actor: Actor, machine: Machine, *, reason: str = "") -> tup
 
 def machine_delete(actor: Actor, machine: Machine, *, reason: str = "", approved: bool = False) -> Job:
     """Ask for the job that removes the machine, its volume and at last its row. Raises Refused, PermissionDenied."""
-    _check_may(actor, "machine.delete", machine)
+    check(actor, "machine.delete", verbs=lambda user: verbs_on(user, machine))
     with transaction.atomic():
         machine = Machine.objects.select_for_update().get(pk=machine.pk)
         refuse_needed(machine)
@@ -152,7 +151,7 @@ def image_add(
     actor: Actor, *, host: Host, name: str, archive: str, digest: str, family: str, min_root_mib: int
 ) -> Image:
     """Make an archive in the host's images folder known. Raises ValidationError by field, PermissionDenied."""
-    _check_may(actor, "image.add")
+    check(actor, "image.add")
     with transaction.atomic():
         image = Image(host=host, name=name, archive=archive, digest=digest, family=family, min_root_mib=min_root_mib)
         checks.check_image(image)
@@ -166,7 +165,7 @@ def defaults_change(
     actor: Actor, host: Host, *, image: Image | None, memory_mib: int, root_mib: int, vcpus: int
 ) -> SiteDefaults:
     """What a new machine on `host` gets where nobody says otherwise. Raises ValidationError, PermissionDenied."""
-    _check_may(actor, "defaults.change")
+    check(actor, "defaults.change")
     with transaction.atomic():
         defaults = SiteDefaults.objects.filter(host=host).first() or SiteDefaults(host=host)
         was = _defaults(defaults)
@@ -210,7 +209,7 @@ def facts_of(machine: Machine) -> dict[str, Any]:
 
 
 def _power(actor: Actor, kind: str, machine: Machine, verb: str, wanted: str, reason: str) -> Job:
-    _check_may(actor, kind, machine)
+    check(actor, kind, verbs=lambda user: verbs_on(user, machine))
     with transaction.atomic():
         machine = _present(machine)
         Machine.objects.filter(pk=machine.pk).update(wanted=wanted)
@@ -249,13 +248,6 @@ def _present(machine: Machine) -> Machine:
     if row.built_at is None:
         raise Refused(f"{row.name} is not finished.", note="Go on with the job that creates it, or delete the machine.")
     return row
-
-
-def _check_may(actor: Actor, action: str, machine: Machine | None = None) -> None:
-    """The same table the views ask, for doors that ask nobody. Raises PermissionDenied."""
-    user = User.objects.filter(pk=actor.id or 0).first()
-    if user is None or not may(user, action, verbs=verbs_on(user, machine) if machine else frozenset()):
-        raise PermissionDenied(f"{actor.name} may not do {action}{f' on {machine.name}' if machine else ''}.")
 
 
 def _free_uid_base(host: Host) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 
 from audit.log import Actor
 from audit.models import Entry
@@ -208,3 +208,17 @@ def test_a_file_that_says_otherwise_than_the_panel_is_refused_whole(me, host, zo
 def test_an_address_the_host_does_not_have_is_said(me, host) -> None:
     report = imports.preview(host, sample("production"))
     assert "no 91.121.65.140 on eth0" in report.clashes[0]
+
+
+def test_only_operators_change_the_firewall_whatever_door_they_come_by(host, zones, dominig):
+    owner = Actor(id=dominig.pk, name=dominig.username)
+    wish = {"host": host, "name": "Mine", "external": zones["zFulup"].external, "proto": "tcp", "port": 81}
+    with pytest.raises(PermissionDenied):
+        services.service_publish(owner, **wish, target="10.10.1.4")
+    with pytest.raises(PermissionDenied):
+        services.policy_set(owner, host, [])
+    with pytest.raises(PermissionDenied):
+        services.revision_apply(owner, host)
+    with pytest.raises(PermissionDenied):
+        imports.import_rules(owner, host, "")
+    assert not PublishedService.objects.exists()

@@ -310,6 +310,17 @@ def test_undoing_a_creation_asks_for_its_deletion(create, actor):
     assert (undo.kind, undo.target_id, undo.reason) == ("machine.delete", job.target_id, f"undo of job {job.pk}")
 
 
+def test_no_machine_moves_into_a_zone_that_is_being_deleted(actor, zones, image, fulup):
+    zone = zones["zFulup"]
+    Job.objects.create(
+        kind="zone.delete", host=zone.host, title="Delete", target_kind="zone", target_id=zone.pk, target_text=zone.name,
+        actor=fulup, state="planned",
+    )  # fmt: skip
+    with pytest.raises(ValidationError) as refused:
+        services.machine_create(actor, host=zone.host, zone=zone, owner=fulup.own, name="Late", address="10.10.1.9")
+    assert "deletes zFulup" in refused.value.message_dict["zone"][0]
+
+
 def test_a_machine_a_published_port_leads_to_is_not_deleted(actor, web_dom, monkeypatch):
     port = Published(name="DomiWEB", address="87.98.130.56", proto="tcp", port=80, port_last=80, target_port=8080)
     monkeypatch.setattr(published, "_providers", [lambda machines: {m.pk: [port] for m in machines}])
