@@ -206,8 +206,8 @@ def _dom0(site: Site) -> Iterator[Rule]:
 
 def _forward(site: Site) -> Iterator[Rule]:
     yield Rule(chain="fr-fwd", args="-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
-    # Seen here only where something turned bridge-nf-call-iptables on; the bridge table judged it already.
-    yield Rule(chain="fr-fwd", args="-m physdev --physdev-is-bridged -j ACCEPT")
+    # Nothing here for frames within a bridge: bridge-nf-call is off. A physdev match would load br_netfilter, which
+    # turns it on in every network namespace of the box, the bridges of others included.
     yield Rule(chain="fr-fwd", args="-m conntrack --ctstate INVALID -j DROP")
     yield Rule(chain="fr-fwd", args="-j fr-before-forwarding")
     for zone in site.zones:
