@@ -19,7 +19,8 @@ class Bridge:
 
     @property
     def add(self) -> Argv:
-        kind = ("type", "bridge", "forward_delay", "0", "stp_state", "0")
+        # Frames to 01:80:c2:00:00:0X pass no rule; learning from them would give a machine its neighbour's place.
+        kind = ("type", "bridge", "forward_delay", "0", "stp_state", "0", "no_linklocal_learn", "1")
         return ("ip", "link", "add", self.name, "address", self.mac, *kind)
 
     @property

@@ -85,7 +85,8 @@ def bridge(site: Site) -> str:
     """Text for `nft -f`: every frame of a vif comes from that vif's machine as itself.
 
     Judged before the bridge learns the sender's MAC, so a neighbour's place in the forwarding table
-    can't be taken either. Everything but ARP and IPv4 is dropped: no VLAN tags, no router advertisements.
+    can't be taken either (dom0.bridge sees to the link-local frames, which pass no hook). A DHCP client hears
+    whoever sends to its port, from whichever: nobody here does. Everything but ARP and IPv4 is dropped: no VLAN tags, no router advertisements.
     What passed carries a mark; a port that is no vif of ours gets none, reaches no vif of ours, and raw
     drops what comes from it. (Not every kernel can match the bridge's own name here.)
     """
@@ -94,6 +95,7 @@ def bridge(site: Site) -> str:
     rows = (
         f"port ether type arp arp htype 1 arp ptype ip {arp} goto known",
         "port udp sport 67 drop",
+        "port udp dport 68 drop",
         f"port ip saddr 0.0.0.0 udp sport 68 udp dport 67 {known} goto known",
         f"port ip saddr != 0.0.0.0 {known} goto known",
         "port drop",

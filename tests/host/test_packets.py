@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from dom0 import execute, members, probe
+from dom0.bridge import Bridge
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.plan import Plan
@@ -114,7 +115,8 @@ def up() -> None:
     ip("-n", VPN, "route", "add", "default", "via", "10.10.95.38")
     ip("-n", DOM0, "route", "add", "default", "via", "91.121.65.254")
     for bridge, net in ZONES.items():
-        ip("-n", DOM0, "link", "add", bridge, "type", "bridge")
+        made = Bridge(name=bridge, mac=f"02:00:00:00:00:{net.rpartition('.')[2]:0>2}", address=f"{net}.1/24", sysctls=())
+        command(DOM0, *made.add)
         ip("-n", DOM0, "addr", "add", f"{net}.1/24", "dev", bridge)
         ip("-n", DOM0, "link", "set", bridge, "up")
     for machine in MACHINES:
@@ -391,6 +393,15 @@ def test_a_frame_with_a_neighbours_mac_does_not_move_its_place_on_the_bridge(wor
     assert f"{WEBFUL.mac} dev {EVIL.vif}" not in place
 
 
+@pytest.mark.parametrize("group", range(16))
+def test_a_link_local_frame_does_not_move_it_either(world: World, group: int) -> None:
+    assert answer(COMMON.ns, WEBFUL.address, 8080)
+    theft = wire.ether(f"01:80:c2:00:00:{group:02x}", WEBFUL.mac, 0x88CC, bytes(50))
+    wire.send_frame(EVIL.ns, "eth0", theft)
+    place = command(DOM0, "bridge", "fdb", "show", "br", "xen-br1")
+    assert f"{WEBFUL.mac} dev {WEBFUL.vif}" in place
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [
@@ -410,9 +421,11 @@ def test_only_arp_and_ipv4_cross_a_bridge(world: World, kind: int, body: bytes) 
 
 def test_no_machine_answers_dhcp_but_each_may_ask(world: World) -> None:
     with wire.sniffing(COMMON.ns, "eth0") as saw:
-        lie = wire.udp_packet(EVIL.address, "255.255.255.255", 67, 68, b"rogue-offer")
-        wire.send_frame(EVIL.ns, "eth0", wire.ether("ff:ff:ff:ff:ff:ff", EVIL.mac, 0x0800, lie))
-        assert not saw(b"rogue-offer")
+        # A client looks at the port an offer comes to, not at the one it comes from.
+        for sport, to in ((67, "ff:ff:ff:ff:ff:ff"), (1067, "ff:ff:ff:ff:ff:ff"), (1067, COMMON.mac)):
+            lie = wire.udp_packet(EVIL.address, "255.255.255.255", sport, 68, b"rogue-offer")
+            wire.send_frame(EVIL.ns, "eth0", wire.ether(to, EVIL.mac, 0x0800, lie))
+            assert not saw(b"rogue-offer")
     question = wire.udp_packet("0.0.0.0", "255.255.255.255", 68, 67, b"my-lease")
     forged = wire.udp_packet("0.0.0.0", "255.255.255.255", 68, 67, b"your-lease")
     wire.send_frame(EVIL.ns, "eth0", wire.ether("ff:ff:ff:ff:ff:ff", WEBFUL.mac, 0x0800, forged))
