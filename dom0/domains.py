@@ -18,6 +18,7 @@ from dom0.state import Domain
 ANSWER_S = 30.0  # for a call that only asks or defines
 START_S = 120.0  # includes the hook's check of the filesystem
 POLL_S = 0.02
+ASK_AGAIN_S = 1.0
 SIGNALS = {
     "usr2": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_USR2,  # busybox init: power off
     "rt6": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_RT6,  # systemd: power off (its SIGRTMIN+4)
@@ -105,8 +106,7 @@ def stop(config: HostConfig, uuid: str, *, how: str, grace_s: float) -> str:
         began = time.monotonic()
         if not domain.isActive():
             return f"{domain.name()} is off already."
-        _ask_to_end(domain, how)
-        if _off(domain, grace_s):
+        if _powers_off(domain, how, grace_s):
             return f"{domain.name()} powered off by itself in {time.monotonic() - began:.1f} s."
         if domain.isActive():
             _ended(domain.destroy)
@@ -198,6 +198,16 @@ def _state(domain: Any) -> tuple[bool, bool]:
     off = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAIN_NOSTATE)
     paused = state in (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED)
     return state not in off, paused
+
+
+def _powers_off(domain: Any, how: str, grace_s: float) -> bool:
+    """Asked every second: an init that has just been started doesn't hear its first signal."""
+    deadline = time.monotonic() + grace_s
+    while time.monotonic() < deadline:
+        _ask_to_end(domain, how)
+        if _off(domain, min(ASK_AGAIN_S, max(0.0, deadline - time.monotonic()))):
+            return True
+    return False
 
 
 def _ask_to_end(domain: Any, how: str) -> None:

@@ -340,6 +340,27 @@ except OSError as error:
     assert found == [0, "No such device or address"]  # one hole from its beginning to its end
 
 
+def test_a_machine_stopped_the_moment_it_is_started_is_asked_until_it_hears(box: Box):
+    found = box.do("""
+create("Mail", "10.10.2.4")
+job = carried(services.machine_reboot(actor(), machine("Mail")))
+job = carried(services.machine_stop(actor(), machine("Mail")))
+out = job["state"], job["output"]
+""")
+    assert found[0] == "done"
+    assert "powered off by itself" in found[1]
+
+
+def test_a_machine_that_takes_too_long_is_ended_by_force(box: Box, mail: str):
+    found = box.do("""
+answers("10.10.2.4", 22, b"SSH")
+uuid = str(machine("Mail").uuid)
+out = domains.stop(config, uuid, how="usr2", grace_s=0.3), domains.look(config, ["Mail"])["Mail"].running
+""")
+    assert "ended by force" in found[0]
+    assert found[1] is False
+
+
 def test_a_machine_whose_domain_vanished_is_missing_and_start_brings_it_back(box: Box, mail: str):
     found = box.do("""
 m, out = machine("Mail"), []
