@@ -1,6 +1,6 @@
 """dom0's own verbs: what no single command does. A verb gets the host file, its arguments and stdin.
 
-By hand, as root on dom0: `python -m dom0.hands VERB key=value … < stdin`, which is what a plan shows as `fridu-hand`.
+By hand, as root on dom0: `bin/fridu-hand VERB key=value … < stdin`, as a plan shows it.
 """
 
 from __future__ import annotations

@@ -410,7 +410,7 @@ out = up, machine("Mail").observed, machine("Off").observed
 def test_a_hand_can_be_used_by_hand(box: Box):
     found = box.do("""
 def by_hand(*argv):
-    done = subprocess.run((sys.executable, "-m", "dom0.hands", *argv), capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(("/srv/fridu/bin/fridu-hand", *argv), capture_output=True, text=True, stdin=subprocess.DEVNULL)
     return done.returncode, (done.stdout + done.stderr).strip()
 made = by_hand("volume-create", "name=x-root", "size_mib=1", "machine=m")
 twice = by_hand("volume-create", "name=x-root", "size_mib=1", "machine=m")
