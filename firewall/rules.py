@@ -206,8 +206,11 @@ def _dom0(site: Site) -> Iterator[Rule]:
 
 def _forward(site: Site) -> Iterator[Rule]:
     yield Rule(chain="fr-fwd", args="-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
-    # Nothing here for frames within a bridge: bridge-nf-call is off. A physdev match would load br_netfilter, which
-    # turns it on in every network namespace of the box, the bridges of others included.
+    # Frames within a bridge are seen here only where something turned bridge-nf-call-iptables on; the bridge table
+    # judged them already. Not by a physdev match: it loads br_netfilter, which turns the switch on for the whole box.
+    for zone in site.zones:
+        within = f"-i {zone.bridge} -o {zone.bridge} -m conntrack ! --ctstate DNAT -j ACCEPT"
+        yield Rule(chain="fr-fwd", args=within, about=zone.name)
     yield Rule(chain="fr-fwd", args="-m conntrack --ctstate INVALID -j DROP")
     yield Rule(chain="fr-fwd", args="-j fr-before-forwarding")
     for zone in site.zones:
