@@ -32,6 +32,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Whether the list may be narrowed by `lookup`: counting rows would tell what is hidden, sign by sign."""
+        return lookup.partition("__")[0] not in self.hidden and super().lookup_allowed(lookup, value, request)
+
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return [f.name for f in _fields(self.model) if f.name not in self.hidden]
 

@@ -213,3 +213,12 @@ def test_the_admin_uses_the_same_sign_in(client, agnes):
     answer = client.post(there, {"login": "agnes", "password": PASSWORD})
     assert answer["Location"] == "/admin/accounts/user/"
     assert client.get("/admin/accounts/user/").status_code == 200
+
+
+def test_the_admin_tells_nothing_of_a_password_by_counting(client, fulup, agnes):
+    client.force_login(agnes)
+    for field, model in (("password", "user"), ("token_digest", "invitation")):
+        for lookup in (f"{field}__startswith", f"{field}__gt", field):
+            answer = client.get(f"/admin/accounts/{model}/", {lookup: "a"})
+            assert answer.status_code == 400, lookup
+    assert client.get("/admin/accounts/user/?is_active__exact=1").status_code == 200
