@@ -86,9 +86,9 @@ def bridge(site: Site) -> str:
 
     Judged before the bridge learns the sender's MAC, so a neighbour's place in the forwarding table
     can't be taken either (dom0.bridge sees to the link-local frames, which pass no hook). A DHCP client hears
-    whoever sends to its port, from whichever: nobody here does. Everything but ARP and IPv4 is dropped: no VLAN tags, no router advertisements.
-    What passed carries a mark; a port that is no vif of ours gets none, reaches no vif of ours, and raw
-    drops what comes from it. (Not every kernel can match the bridge's own name here.)
+    whoever sends to its port, from whichever: no machine may. Everything but ARP and IPv4 is dropped: no VLAN
+    tags, no router advertisements. What passed carries a mark; a port that is no vif of ours gets none, reaches
+    no vif of ours, and raw drops what comes from it. (Not every kernel can match the bridge's own name here.)
     """
     vifs, known = f'"{site.vif_prefix}*"', f"iifname . ether saddr . ip saddr @{VIFS}"
     arp = f"iifname . ether saddr . arp saddr ip @{VIFS} iifname . arp saddr ether . arp saddr ip @{VIFS}"

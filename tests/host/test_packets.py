@@ -115,7 +115,7 @@ def up() -> None:
     ip("-n", VPN, "route", "add", "default", "via", "10.10.95.38")
     ip("-n", DOM0, "route", "add", "default", "via", "91.121.65.254")
     for bridge, net in ZONES.items():
-        made = Bridge(name=bridge, mac=f"02:00:00:00:00:{net.rpartition('.')[2]:0>2}", address=f"{net}.1/24", sysctls=())
+        made = Bridge(name=bridge, mac=f"02:00:00:00:00:0{net[-1]}", address=f"{net}.1/24", sysctls=())
         command(DOM0, *made.add)
         ip("-n", DOM0, "addr", "add", f"{net}.1/24", "dev", bridge)
         ip("-n", DOM0, "link", "set", bridge, "up")
