@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from dom0 import members
-from dom0.errors import Refused
 from dom0.members import Member
 from dom0.plan import Draft, Plan
 from dom0.state import Domain, Golden, State, Volume
 from dom0.steps import Command, Drop, Hand, Put, RemoveFile, Step, WriteFile
-from machines import render
+from machines import render, rules
 from machines.specs import MIB, MachineSpec, Tuned
 
 GRACE_S = 20  # for a machine to power off by itself
@@ -37,9 +36,9 @@ def looked_at(spec: MachineSpec) -> dict[str, object]:
 
 def plan_create(spec: MachineSpec, state: State) -> Plan:
     """Steps after which the machine is made and runs. Raises Refused, before anything is changed."""
-    _refuse_strangers(spec, state)
-    _refuse_too_large(spec, state)
-    _refuse_without_bridge(spec, state)
+    rules.refuse_strangers(spec, state)
+    rules.refuse_too_large(spec, state)
+    rules.refuse_without_bridge(spec, state)
     draft = Draft(state)
     _image(spec, draft)
     _lvmcreate(spec, draft)
@@ -53,10 +52,10 @@ def plan_create(spec: MachineSpec, state: State) -> Plan:
 
 def plan_start(spec: MachineSpec, state: State) -> Plan:
     """Steps after which the machine runs, its network and definition being mended on the way. Raises Refused."""
-    _refuse_strangers(spec, state)
-    _refuse_unfinished(spec, state)
-    _refuse_without_bridge(spec, state)
-    _refuse_without_memory(spec, state)
+    rules.refuse_strangers(spec, state)
+    rules.refuse_unfinished(spec, state)
+    rules.refuse_without_bridge(spec, state)
+    rules.refuse_without_memory(spec, state)
     draft = Draft(state)
     _updateether(spec, draft)
     _createvmconf(spec, draft)
@@ -66,7 +65,7 @@ def plan_start(spec: MachineSpec, state: State) -> Plan:
 
 def plan_stop(spec: MachineSpec, state: State) -> Plan:
     """Steps after which the machine is off and stays off when the host boots. Raises Refused."""
-    _refuse_strangers(spec, state)
+    rules.refuse_strangers(spec, state)
     draft = Draft(state)
     _stop(spec, draft)
     _autostart(spec, draft, on=False)
@@ -75,9 +74,9 @@ def plan_stop(spec: MachineSpec, state: State) -> Plan:
 
 def plan_reboot(spec: MachineSpec, state: State, restart: str) -> Plan:
     """Steps of the restart called `restart`, which is done once, however often it is planned. Raises Refused."""
-    _refuse_strangers(spec, state)
-    _refuse_unfinished(spec, state)
-    _refuse_without_bridge(spec, state)
+    rules.refuse_strangers(spec, state)
+    rules.refuse_unfinished(spec, state)
+    rules.refuse_without_bridge(spec, state)
     draft = Draft(state)
     noted = state.files.get(spec.restart_file) == restart
     domain = state.domains.get(spec.name)
@@ -93,7 +92,7 @@ def plan_reboot(spec: MachineSpec, state: State, restart: str) -> Plan:
 
 def plan_key(spec: MachineSpec, state: State) -> Plan:
     """Steps after which root may log in with exactly the spec's SSH keys. Raises Refused."""
-    mark = _mark_to_change(spec, state)
+    mark = rules.mark_to_change(spec, state)
     wanted = replace(mark, keys=render.keys_digest(spec))
     draft = Draft(state)
     if wanted == mark:
@@ -106,7 +105,7 @@ def plan_key(spec: MachineSpec, state: State) -> Plan:
 
 def plan_password(spec: MachineSpec, state: State) -> Plan:
     """Steps after which root has the one-time password called `spec.password`. Raises Refused."""
-    mark = _mark_to_change(spec, state)
+    mark = rules.mark_to_change(spec, state)
     wanted = replace(mark, password=spec.password)
     draft = Draft(state)
     if wanted == mark:
@@ -132,92 +131,6 @@ def plan_delete(spec: MachineSpec, state: State) -> Plan:
     elif volume:
         _lvmremove(spec, draft, volume)
     return draft.plan()
-
-
-# What a plan refuses
-
-
-def _refuse_strangers(spec: MachineSpec, state: State) -> None:
-    volume, domain = state.volumes.get(spec.volume), state.domains.get(spec.name)
-    if volume and volume.machine != spec.uuid:
-        whose = "belongs to another machine" if volume.machine else "was not made by Fridu"
-        raise Refused(
-            f"There is a volume {spec.volume} ({volume.path}) on {spec.place.host} that {whose}.",
-            note="Nothing was changed. Choose another name, or move that volume away.",
-        )
-    if domain and domain.uuid != spec.uuid:
-        raise Refused(
-            f"libvirt on {spec.place.host} knows another machine called {spec.name} already.",
-            note=f"Nothing was changed. Choose another name, or remove that one: virsh undefine {spec.name}.",
-        )
-
-
-def _refuse_too_large(spec: MachineSpec, state: State) -> None:
-    golden = state.goldens.get(spec.image.digest)
-    needs = max(spec.image.min_root_mib, -(-golden.size_bytes // MIB) if golden else 0)
-    if spec.root_mib < needs:
-        raise Refused(
-            f"{spec.image.name} needs a root of {needs} MB; {spec.name} has {spec.root_mib} MB.",
-            note=f"Nothing was changed. Delete the machine and create it with {needs} MB or more.",
-        )
-    if spec.volume not in state.volumes and spec.root_bytes > state.free_bytes:
-        raise Refused(
-            f"{spec.name}'s root of {spec.root_mib} MB does not fit: "
-            f"{state.free_bytes // MIB} MB are free for volumes on {spec.place.host}.",
-            note="Nothing was changed. Choose a smaller root, or free some room there.",
-        )
-    if golden is None and spec.image.archive not in state.archives:
-        raise Refused(
-            f"The archive {spec.image.archive} of {spec.image.name} is missing on {spec.place.host}.",
-            note="Nothing was changed. Put it into the images folder, or choose another image.",
-        )
-    _refuse_without_memory(spec, state)
-
-
-def _refuse_without_memory(spec: MachineSpec, state: State) -> None:
-    domain = state.domains.get(spec.name)
-    if not (domain and domain.running) and spec.memory_mib > state.free_memory_mib:
-        raise Refused(
-            f"{spec.name} wants {spec.memory_mib} MB of memory; {state.free_memory_mib} MB are free "
-            f"on {spec.place.host}.",
-            note="Nothing was changed. Stop another machine, or give this one less memory.",
-        )
-
-
-def _refuse_without_bridge(spec: MachineSpec, state: State) -> None:
-    if spec.zone.bridge not in state.links:
-        raise Refused(
-            f"The bridge {spec.zone.bridge} of zone {spec.zone.name} is not on {spec.place.host}.",
-            note=f"Nothing was changed. Apply zone {spec.zone.name} first, then go on.",
-        )
-
-
-def _refuse_unfinished(spec: MachineSpec, state: State) -> None:
-    volume = state.volumes.get(spec.volume)
-    if volume is None:
-        raise Refused(
-            f"The volume {spec.volume} is missing on {spec.place.host}.",
-            note="Nothing was changed. Delete the machine and create it anew, or bring the volume back.",
-        )
-    if volume.root != spec.root_mark or not volume.tuned:
-        raise Refused(
-            f"{spec.name}'s root filesystem was never finished.",
-            note="Nothing was changed. Go on with the job that creates it.",
-        )
-
-
-def _mark_to_change(spec: MachineSpec, state: State) -> Tuned:
-    _refuse_strangers(spec, state)
-    _refuse_unfinished(spec, state)
-    if not spec.place.lxc:
-        raise Refused(
-            f"The host never mounts a filesystem that {spec.name}'s owner had root on.",
-            note="Nothing was changed. Log in on its console instead.",
-        )
-    mark = Tuned.read(state.volumes[spec.volume].tuned)
-    if mark is None:
-        raise Refused(f"The mark of {spec.volume} can't be read.", note="Nothing was changed. Tell the operators.")
-    return mark
 
 
 # The stages

@@ -1,0 +1,96 @@
+"""What must be so before a machine's plan may change anything: all of it is checked first. Pure."""
+
+from __future__ import annotations
+
+from dom0.errors import Refused
+from dom0.state import State
+from machines.specs import MIB, MachineSpec, Tuned
+
+
+def refuse_strangers(spec: MachineSpec, state: State) -> None:
+    """Raises Refused where a volume or domain of the machine's name is not this machine's."""
+    volume, domain = state.volumes.get(spec.volume), state.domains.get(spec.name)
+    if volume and volume.machine != spec.uuid:
+        whose = "belongs to another machine" if volume.machine else "was not made by Fridu"
+        raise Refused(
+            f"There is a volume {spec.volume} ({volume.path}) on {spec.place.host} that {whose}.",
+            note="Nothing was changed. Choose another name, or move that volume away.",
+        )
+    if domain and domain.uuid != spec.uuid:
+        raise Refused(
+            f"libvirt on {spec.place.host} knows another machine called {spec.name} already.",
+            note=f"Nothing was changed. Choose another name, or remove that one: virsh undefine {spec.name}.",
+        )
+
+
+def refuse_too_large(spec: MachineSpec, state: State) -> None:
+    """Raises Refused where the machine does not fit: image on root, root on disk, memory on the host."""
+    golden = state.goldens.get(spec.image.digest)
+    needs = max(spec.image.min_root_mib, -(-golden.size_bytes // MIB) if golden else 0)
+    if spec.root_mib < needs:
+        raise Refused(
+            f"{spec.image.name} needs a root of {needs} MB; {spec.name} has {spec.root_mib} MB.",
+            note=f"Nothing was changed. Delete the machine and create it with {needs} MB or more.",
+        )
+    if spec.volume not in state.volumes and spec.root_bytes > state.free_bytes:
+        raise Refused(
+            f"{spec.name}'s root of {spec.root_mib} MB does not fit: "
+            f"{state.free_bytes // MIB} MB are free for volumes on {spec.place.host}.",
+            note="Nothing was changed. Choose a smaller root, or free some room there.",
+        )
+    if golden is None and spec.image.archive not in state.archives:
+        raise Refused(
+            f"The archive {spec.image.archive} of {spec.image.name} is missing on {spec.place.host}.",
+            note="Nothing was changed. Put it into the images folder, or choose another image.",
+        )
+    refuse_without_memory(spec, state)
+
+
+def refuse_without_memory(spec: MachineSpec, state: State) -> None:
+    """Raises Refused where a machine that is off wants more memory than is free."""
+    domain = state.domains.get(spec.name)
+    if not (domain and domain.running) and spec.memory_mib > state.free_memory_mib:
+        raise Refused(
+            f"{spec.name} wants {spec.memory_mib} MB of memory; {state.free_memory_mib} MB are free "
+            f"on {spec.place.host}.",
+            note="Nothing was changed. Stop another machine, or give this one less memory.",
+        )
+
+
+def refuse_without_bridge(spec: MachineSpec, state: State) -> None:
+    """Raises Refused where the zone is not on the host."""
+    if spec.zone.bridge not in state.links:
+        raise Refused(
+            f"The bridge {spec.zone.bridge} of zone {spec.zone.name} is not on {spec.place.host}.",
+            note=f"Nothing was changed. Apply zone {spec.zone.name} first, then go on.",
+        )
+
+
+def refuse_unfinished(spec: MachineSpec, state: State) -> None:
+    """Raises Refused where the root filesystem is missing or was never finished."""
+    volume = state.volumes.get(spec.volume)
+    if volume is None:
+        raise Refused(
+            f"The volume {spec.volume} is missing on {spec.place.host}.",
+            note="Nothing was changed. Delete the machine and create it anew, or bring the volume back.",
+        )
+    if volume.root != spec.root_mark or not volume.tuned:
+        raise Refused(
+            f"{spec.name}'s root filesystem was never finished.",
+            note="Nothing was changed. Go on with the job that creates it.",
+        )
+
+
+def mark_to_change(spec: MachineSpec, state: State) -> Tuned:
+    """What the root filesystem has now, where it may be changed. Raises Refused."""
+    refuse_strangers(spec, state)
+    refuse_unfinished(spec, state)
+    if not spec.place.lxc:
+        raise Refused(
+            f"The host never mounts a filesystem that {spec.name}'s owner had root on.",
+            note="Nothing was changed. Log in on its console instead.",
+        )
+    mark = Tuned.read(state.volumes[spec.volume].tuned)
+    if mark is None:
+        raise Refused(f"The mark of {spec.volume} can't be read.", note="Nothing was changed. Tell the operators.")
+    return mark
