@@ -80,7 +80,8 @@ def _netns_is_mount() -> bool:
 
 
 def _cable(left: str, left_end: str, right: str, right_end: str) -> None:
-    _ip("link", "add", left_end, "netns", left, "type", "veth", "peer", "name", right_end, "netns", right)
+    # From within `left`: kernels before 6.14 refuse a name that the caller's own namespace, the box's, has already.
+    _ip("link", "add", left_end, "type", "veth", "peer", "name", right_end, "netns", right, netns=left)
     _ip("link", "set", left_end, "up", netns=left)
     _ip("link", "set", right_end, "up", netns=right)
 
