@@ -309,21 +309,32 @@ broken.unlink(missing_ok=True)
     assert (gone, count) == ("nothing", 0)
 
 
-def test_a_root_that_turns_out_too_small_is_refused_at_its_step(box: Box):
+def test_a_root_that_turns_out_too_small_is_refused_at_its_step_and_the_machine_can_be_deleted(box: Box):
     found = box.do("""
-from unittest.mock import patch
-image = Image.objects.get(name="tiny")
-Image.objects.filter(pk=image.pk).update(min_root_mib=8)
-Path(golden.path_of(config, image.digest)).unlink(missing_ok=True)
-made = create("Mail", "10.10.2.4", root_mib=16)
-Image.objects.filter(pk=image.pk).update(min_root_mib=32)
-out = made["state"], made["message"], made["note"]
+import io, tarfile
+path = Path(config.images, "larger.tar.gz")
+with tarfile.open(Path(config.images, "tiny.tar.gz")) as tiny, tarfile.open(path, "w:gz") as out_file:
+    for member in tiny:
+        out_file.addfile(member, tiny.extractfile(member) if member.isreg() else None)
+    noise = tarfile.TarInfo("./noise")
+    noise.size = 30 << 20
+    out_file.addfile(noise, io.BytesIO(os.urandom(noise.size)))
+image = image_of("larger.tar.gz", "larger")
+Image.objects.filter(pk=image.pk).update(min_root_mib=16)
+image.refresh_from_db()
+first = create("Mail", "10.10.2.4", image=image, root_mib=24)
+deleted = delete("Mail")
+second = create("Mail", "10.10.2.4", image=image, root_mib=24)
+out = first, deleted["state"], second, delete("Mail")["state"]
+image.delete()
+path.unlink()
 """)
-    state, message, note = found
-    assert state in ("done", "refused")
-    if state == "refused":
-        assert "The image needs a root of" in message
-        assert "larger root" in note
+    first, deleted, second, gone = found
+    assert (first["state"], deleted, second["state"], gone) == ("refused", "done", "refused", "nothing")
+    assert "The image needs a root of" in first["message"]
+    assert "larger root" in first["note"]
+    assert "larger needs a root of" in second["message"]  # known by now, so said before anything is made
+    assert second["done"] == []
 
 
 def test_a_removed_volume_leaves_no_former_owners_bytes(box: Box, mail: str):
