@@ -160,6 +160,8 @@ def _dropbear(layout: Layout) -> None:
         enter.run(layout, "dropbearkey", "-t", "ed25519", "-f", HOST_KEY)
     argv = ("/usr/sbin/dropbear", "-F", "-E", "-s", "-r", HOST_KEY, "-p", "22", "-P", "/run/dropbear.pid")
     service.start(layout, Service(name="dropbear", argv=argv))
+    sockets = Path(f"/proc/{processes.recorded(layout)['keeper'].pid}/net/tcp")
+    _until(layout, "dropbear", 30, lambda: f":{22:04X} 00000000:0000 0A" in sockets.read_text())
 
 
 def _panel(layout: Layout, listener: int) -> None:
