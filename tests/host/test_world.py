@@ -77,6 +77,12 @@ def population() -> list[int]:
     return found
 
 
+@pytest.fixture(autouse=True, scope="module")
+def nothing_kept() -> Iterator[None]:
+    yield
+    shutil.rmtree(LAYOUT.var, ignore_errors=True)
+
+
 @pytest.fixture
 def host() -> Iterator[Layout]:
     """A dom0 with Redis, libvirtd and SSH, without the panel."""
