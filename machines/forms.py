@@ -35,6 +35,13 @@ class KeyChoice(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
 
     widget = forms.CheckboxSelectMultiple
 
+    def clean(self, value: Any) -> Any:
+        """As Django does, but a number no database has is no choice either, instead of an error of ours."""
+        for pk in value or ():
+            if not (str(pk).isascii() and str(pk).isdigit() and len(str(pk)) < 19):
+                raise ValidationError(self.error_messages["invalid_pk_value"], code="invalid_pk_value")
+        return super().clean(value)
+
     def label_from_instance(self, obj: SSHKey) -> str:
         return f"{obj.user.get_username()}, {obj.name}  {obj.fingerprint}"
 

@@ -120,6 +120,14 @@ def test_an_owner_cannot_put_somebody_elses_key_on(owner, brendan, web_dom):
     assert not Job.objects.exists()
 
 
+@pytest.mark.parametrize("number", ["9" * 20, "-1", "²", "1.5", "x"])
+def test_a_key_no_database_has_is_refused_beside_the_field(owner, web_dom, number):
+    answer = owner.post(url(web_dom, "key"), {"ssh_keys": [number]})
+    assert answer.status_code == 422
+    assert "is not yours to put there" in answer.content.decode()
+    assert not web_dom.ssh_keys.exists()
+
+
 def test_an_owner_may_keep_and_take_off_the_operators_key(owner, fulup, web_dom):
     key = key_of(fulup, "operator")
     web_dom.ssh_keys.set([key])
