@@ -222,7 +222,7 @@ class ApplyForm(forms.Form):
     """The word to apply what was looked at."""
 
     why = why(required=False)
-    seen = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+    seen = forms.CharField(max_length=64, widget=forms.HiddenInput)
 
 
 class ImportForm(forms.Form):

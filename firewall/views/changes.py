@@ -26,19 +26,19 @@ def changes(request: UserRequest) -> HttpResponse:
     return _changes(request, host, None)
 
 
-def _changes(request: UserRequest, host: Host, refused: Refused | None) -> HttpResponse:
+def _changes(request: UserRequest, host: Host, refused: Refused | None, form: ApplyForm | None = None) -> HttpResponse:
     pending = services.pending(host)
     context = {
         "host": host,
         "pending": pending,
         "blocking": [p for p in pending.problems if p.blocks],
         "odd": [p for p in pending.problems if not p.blocks],
-        "form": ApplyForm(initial={"seen": pending.digest}),
+        "form": form or ApplyForm(initial={"seen": pending.digest}),
         "job": Job.objects.filter(kind=KIND, host=host, state__in=Job.OPEN).first(),
         "last": Job.objects.filter(kind=KIND, host=host).exclude(state__in=Job.OPEN).first(),
         "refused": refused,
     }
-    return render(request, "firewall/changes.html", context, status=409 if refused else 200)
+    return render(request, "firewall/changes.html", context, status=409 if refused else 422 if form else 200)
 
 
 @page("firewall.apply", methods=("POST",))
@@ -46,11 +46,12 @@ def apply(request: UserRequest) -> HttpResponse:
     """Make a revision of all wishes and put it on the host: the difference was looked at just before."""
     host = known_host(request)
     form = ApplyForm(request.POST)
-    words = form.cleaned_data if form.is_valid() else {}
     try:
-        job = services.revision_apply(
-            actor_of(request), host, why=words.get("why", ""), seen=words.get("seen", ""), approved=True
-        )
+        if "seen" in form.errors:
+            raise Refused("Nothing says which difference you looked at.", note="Look at this one, then apply it.")
+        if not form.is_valid():
+            return _changes(request, host, None, form)
+        job = services.revision_apply(actor_of(request), host, **form.cleaned_data, approved=True)
     except Refused as error:
         return _changes(request, host, error)
     return redirect("hosts:job", job.pk)

@@ -119,6 +119,17 @@ def test_what_changed_meanwhile_is_shown_instead_of_applied(panel, host, web) ->
     assert not Job.objects.filter(kind="firewall.apply").exists()
 
 
+@pytest.mark.parametrize(
+    ("typed", "status"),
+    [({}, 409), ({"seen": ""}, 409), ({"seen": "0" * 65}, 409), ({"why": "x" * 201}, 422), ({"why": "a\0b"}, 422)],
+)
+def test_a_form_that_is_not_whole_applies_nothing(panel, host, web, typed, status) -> None:
+    if "why" in typed:
+        typed = {"seen": services.pending(host).digest, **typed}
+    assert panel.post(reverse("firewall:apply"), typed).status_code == status
+    assert not Job.objects.filter(kind="firewall.apply").exists()
+
+
 def test_while_one_apply_is_open_no_other_is_offered(panel, me, host, web) -> None:
     services.revision_apply(me, host)
     page = text(panel.get(reverse("firewall:changes")))
