@@ -92,6 +92,7 @@ def words(layout: Layout, state: dict[str, Any]) -> str:
     logins = "\n".join(f"  {part:9} {who['user']:9} {who['password']}" for part, who in state["logins"].items())
     internet = f"ip netns exec {layout.internet}"
     key = os.path.relpath(state["ssh_key"], layout.project)
+    ssh = f"ssh -o UserKnownHostsFile={Path(key).parent / 'known_hosts'}"  # forgotten with the machines it knows
     extra = "" if layout.name == "demo" else f" --name {layout.name}"
     return f"""
 Fridu runs at {state["url"]}
@@ -99,9 +100,14 @@ Fridu runs at {state["url"]}
 {logins}
 
 The operator sees the whole ISP, the owner has WEB-Dom, the auditor reads everything. To try next, as root:
-  {internet} curl http://87.98.130.56/                        WEB-Dom's page, from the Internet
-  {internet} ssh -i {key} root@87.98.130.56      root inside WEB-Dom
-  /usr/bin/python3 -m demo.enter{extra} bash                              a shell on dom0
+  # WEB-Dom's page, from the Internet
+  {internet} curl http://87.98.130.56/
+  # root inside WEB-Dom
+  {internet} {ssh} -i {key} root@87.98.130.56
+  # root inside a machine of yours, from the admin VPN
+  ip netns exec {layout.vpn} {ssh} root@ITS-ADDRESS
+  # a shell on dom0, for bin/fridu help
+  /usr/bin/python3 -m demo.enter{extra}
 Ends with bin/demo --stop{extra}; the data stays for the next start."""
 
 
