@@ -37,6 +37,15 @@ def test_a_job_reads_as_asked_for_and_as_what_became_of_it(panel):
     assert 'href="/jobs/3/"' in page
 
 
+def test_an_auditor_finds_the_job_among_the_records(client, agnes):
+    """Job pages are the operators'; a link there would end at “no such page”."""
+    seq = record(FULUP, "machine.create", WEB, job=3).seq
+    client.force_login(agnes)
+    for page in (html(client), client.get(f"/audit/{seq}/").content.decode()):
+        assert 'href="/admin/hosts/job/3/change/"' in page
+        assert "/jobs/3/" not in page
+
+
 OUTCOMES = {
     ("machine.start", "done"): "started machine WEB-Dom",
     ("machine.start", "nothing"): "wanted to start machine WEB-Dom; it was so already",
