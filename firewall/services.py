@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
+from django.utils.text import capfirst
 
 from accounts.doors import check
 from accounts.models import User
@@ -259,7 +260,7 @@ def _revision(host: Host, person: User, why: str, seen: str) -> Revision:
     stopping = [p for p in now.problems if p.blocks]
     if stopping:
         raise Refused(
-            f"{stopping[0].about.capitalize()}: {stopping[0].sentence}", note="Nothing was applied. Mend it first."
+            f"{capfirst(stopping[0].about)}: {stopping[0].sentence}", note="Nothing was applied. Mend it first."
         )
     if now.live and not now.changes and digest_of(rows.site_in(now.live)) == now.digest:
         return now.live

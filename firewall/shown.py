@@ -9,6 +9,7 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils.text import capfirst
 
 from accounts.access import may_somewhere
 from accounts.models import User
@@ -57,7 +58,7 @@ def attention(request: HttpRequest) -> Iterator[Attention]:
             yield Attention(
                 state="wait",
                 title=f"{count} firewall change{'' if count == 1 else 's'} not applied",
-                text=f"{pending.changes[0].sentence.capitalize()}{' and more' if count > 1 else ''}.",
+                text=f"{capfirst(pending.changes[0].sentence)}{' and more' if count > 1 else ''}.",
                 url=f"{reverse('firewall:changes')}?host={host.name}",
                 button="Show what changes",
             )
