@@ -48,12 +48,7 @@ def job_create(
     kind_of(kind)
     if actor.id is None:
         raise Refused("Only a person can ask for a job.", note="Sign in, or say who with --as.")
-    other = Job.objects.filter(target_kind=target.kind, target_id=int(target.id), state__in=Job.OPEN).first()
-    if other is not None:
-        raise Refused(
-            f"Job {other.pk} ({other.title}) is still open for {target.text}.",
-            note="Wait for its end, or cancel it on its page.",
-        )
+    _refuse_second(target)
     job = Job.objects.create(
         kind=kind,
         host=host,
@@ -118,6 +113,8 @@ def job_go_on(actor: Actor, job: Job) -> None:
     """
     _check(may_mend, actor, job)
     with transaction.atomic():
+        if job.state in Job.RESUMABLE:
+            _refuse_second(thing_of(job))
         changed = Job.objects.filter(pk=job.pk, state__in=Job.RESUMABLE).update(
             state=Job.State.PLANNING, message="", note="", ended=None, queued=None
         )
@@ -125,6 +122,16 @@ def job_go_on(actor: Actor, job: Job) -> None:
             raise Refused(f"Job {job.pk} has not stopped half-way; there is nothing to go on with.")
         log.record(actor, "job.go_on", thing_of(job), job=job.pk)
         transaction.on_commit(lambda: job_send(job))
+
+
+def _refuse_second(target: Thing) -> None:
+    """One job a target at a time. Raises Refused while another is open."""
+    other = Job.objects.filter(target_kind=target.kind, target_id=int(target.id), state__in=Job.OPEN).first()
+    if other is not None:
+        raise Refused(
+            f"Job {other.pk} ({other.title}) is still open for {target.text}.",
+            note="Wait for its end, or cancel it on its page.",
+        )
 
 
 def _check(rule: Callable[[User, Job], bool], actor: Actor, job: Job) -> None:

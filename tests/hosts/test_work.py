@@ -231,6 +231,18 @@ def test_a_second_job_for_the_same_machine_is_refused_while_one_is_open(fulup, h
         ask(fulup, host)
 
 
+def test_a_stopped_job_does_not_go_on_beside_an_open_one(fulup, host, files):
+    files("none")
+    stopped = ask(fulup, host)
+    Job.objects.filter(pk=stopped.pk).update(state=Job.State.FAILED)
+    stopped.refresh_from_db()
+    later = ask(fulup, host)
+    with pytest.raises(Refused, match=f"Job {later.pk} .* is still open for WEB-Dom"):
+        job_go_on(actor(fulup), stopped)
+    stopped.refresh_from_db()
+    assert stopped.state == Job.State.FAILED
+
+
 def test_a_job_of_another_host_is_not_touched(fulup, host, config, files, tmp_path):
     files("none")
     from hosts.models import Host
