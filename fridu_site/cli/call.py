@@ -25,6 +25,8 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
 
 Ends with 0 when what was asked is so, 1 when it was refused or failed, 2 for a command it does not understand."""
 
+# What terminals act upon (C0 and C1 without tab and line end), and what turns the reading direction.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 PAIR = re.compile(r"\A([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
 
 
@@ -58,7 +60,8 @@ class Call:
     ask: Callable[[str], str] | None = None
 
     def say(self, text: str = "") -> None:
-        print(text, file=self.out, flush=True)
+        """One or more lines. What a rule file or a machine had to say can't move a cursor or set a title with it."""
+        print(_CONTROL.sub("\ufffd", text), file=self.out, flush=True)
 
     def word(self, number: int, what: str) -> str:
         """The word at that place. Raises Misunderstood."""

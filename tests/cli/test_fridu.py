@@ -368,6 +368,14 @@ def bare_host(host):
     return host
 
 
+def test_a_rule_file_says_nothing_to_the_terminal_itself(run, bare_host, tmp_path):
+    file = tmp_path / "hostile.rules"
+    file.write_text("ZONE=$(id \x1b]0;owned\x07\x1b[2J \x9b31m \u202e)\n")
+    _, said = run(f"import {file} --yes")
+    assert "$(id" in said
+    assert not set("\x1b\x07\x9b\u202e") & set(said)
+
+
 def test_import_reads_the_sample_and_reports_line_by_line(run, bare_host, rules):
     code, said = run(f"import {rules} --yes")
     assert "line" in said
