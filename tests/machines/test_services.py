@@ -313,8 +313,8 @@ def test_undoing_a_creation_asks_for_its_deletion(create, actor):
 def test_no_machine_moves_into_a_zone_that_is_being_deleted(actor, zones, image, fulup):
     zone = zones["zFulup"]
     Job.objects.create(
-        kind="zone.delete", host=zone.host, title="Delete", target_kind="zone", target_id=zone.pk, target_text=zone.name,
-        actor=fulup, state="planned",
+        kind="zone.delete", host=zone.host, title="Delete", target_kind="zone", target_id=zone.pk,
+        target_text=zone.name, actor=fulup, state="planned",
     )  # fmt: skip
     with pytest.raises(ValidationError) as refused:
         services.machine_create(actor, host=zone.host, zone=zone, owner=fulup.own, name="Late", address="10.10.1.9")
