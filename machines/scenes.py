@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,7 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.access import Role, Verb, may
-from accounts.models import Owner, User
+from accounts.models import Owner, SSHKey, User
 from hosts.models import Job, JobStep
 from machines.models import Grant, Machine
 from machines.published import Login, Published, login, published
@@ -102,6 +103,14 @@ class Scene:
         """Changes when the live part of the page would read differently."""
         job = f"{self.job.pk}{self.job.state}" if self.job else ""
         return f"{self.shown.digest}-{job}-{'stale' if self.stale else 'fresh'}-{self.machine.observed}"
+
+    def standing(self, keys: Iterable[SSHKey]) -> str:
+        """Changes when what stands below the live part would read differently: log in, ports, keys, deletion.
+
+        Not with the time that passes: a form somebody fills in is replaced only for a reason.
+        """
+        parts = (self.offers, self.services, self.login, self.machine.built_at, [key.pk for key in keys])
+        return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
     @property
     def progress(self) -> tuple[int, int] | None:

@@ -24,7 +24,7 @@ from machines.forms import CreateForm, DeleteForm, KeysForm
 from machines.history import histories
 from machines.listing import LABELS, Filter, listing
 from machines.models import Machine, SiteDefaults
-from machines.scenes import lent, scenes
+from machines.scenes import Scene, lent, scenes
 from machines.states import doing
 from ui.htmx import answer, wants
 from zones.models import Zone
@@ -105,20 +105,27 @@ def detail(request: UserRequest, pk: int) -> HttpResponse:
 def _show(request: UserRequest, machine: Machine, form: KeysForm | None = None, status: int = 200) -> HttpResponse:
     (scene,) = scenes(request.user, [machine])
     back = "machines:list" if request.user.is_operator else "machines:mine"
-    context: dict[str, Any] = {"scene": scene, "machine": machine, "back": back}
-    if wants(request) == "live":
-        if request.GET.get("seen") == scene.digest:
-            return HttpResponse(status=204)
-        response = answer(request, "machines/_live.html", {}, context | {"fragment": True})
-        # The history listens for it.
-        response["HX-Trigger"] = "machine-changed"
-        return response
+    keys = list(machine.ssh_keys.select_related("user"))
+    context: dict[str, Any] = {"scene": scene, "machine": machine, "back": back, "keys": keys}
+    context["standing"] = scene.standing(keys)
     if scene.offers.key:
         context["form"] = form or KeysForm(machine=machine, user=request.user)
+    if wants(request) == "live":
+        return _live(request, scene, context)
     context["lent"] = lent(machine)
-    context["keys"] = machine.ssh_keys.select_related("user")
     context["lines"] = histories([machine], HISTORY)[machine.pk]
     return answer(request, "machines/detail.html", {}, context, status=status)
+
+
+def _live(request: UserRequest, scene: Scene, context: dict[str, Any]) -> HttpResponse:
+    """The live part, with the cards below it where those read differently too; 204 where nothing does."""
+    moved = request.GET.get("standing", context["standing"]) != context["standing"]
+    if request.GET.get("seen") == scene.digest and not moved:
+        return HttpResponse(status=204)
+    response = answer(request, "machines/_live.html", {}, context | {"fragment": True, "moved": moved})
+    # The history listens for it.
+    response["HX-Trigger"] = "machine-changed"
+    return response
 
 
 @page("machine.view")

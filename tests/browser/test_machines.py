@@ -237,6 +237,32 @@ def test_the_page_follows_the_machine_and_says_it_aloud(page_as, isp, dominig):
     expect(page.locator("#said")).to_contain_text("WEB-Dom: stopped")
 
 
+def test_keys_and_deletion_come_back_when_the_job_has_ended(page_as, isp, fulup):
+    page = page_as(fulup)
+    page.goto(f"/machines/{isp['up'].pk}/")
+    page.get_by_label("dominig, laptop").uncheck()
+    page.get_by_role("button", name="Put exactly these on").click()
+    expect(page.get_by_text("Change of SSH keys of WEB-Dom asked for.")).to_be_visible()
+    password = page.get_by_role("button", name="Set a one-time root password")
+    expect(password).to_have_count(0)
+    isp["up"].ssh_keys.set(SSHKey.objects.filter(name="desk"))
+    Job.objects.filter(kind="machine.key").update(state="done", ended=timezone.now())
+    expect(password).to_be_visible()
+    expect(page.get_by_label("fulup, desk")).to_be_checked()
+    expect(page.get_by_label("dominig, laptop")).not_to_be_checked()
+    expect(page.get_by_role("region", name="Connect")).to_contain_text("Opens with the key “desk” of fulup.")
+    expect(page.get_by_role("link", name="Delete machine")).to_be_visible()
+
+
+def test_what_one_has_ticked_stays_while_only_time_passes(page_as, isp, fulup):
+    page = page_as(fulup)
+    page.goto(f"/machines/{isp['up'].pk}/")
+    page.get_by_label("dominig, laptop").uncheck()
+    Machine.objects.filter(pk=isp["up"].pk).update(since=timezone.now() - timedelta(days=42))
+    expect(page.locator("#live")).to_contain_text("running for 42 days")
+    expect(page.get_by_label("dominig, laptop")).not_to_be_checked()
+
+
 def test_a_page_left_open_says_when_its_machine_is_gone(page_as, isp, dominig):
     page = page_as(dominig)
     page.goto(f"/machines/{isp['up'].pk}/")
