@@ -24,6 +24,9 @@ else:
 class AddressChoice(AddressField):
     """External addresses by what they are, with the zones that go out by each."""
 
+    # Needed for a machine, not for dom0: neither "optional" nor demanded by the browser.
+    depends = True
+
     def label_from_instance(self, obj: ExternalAddress) -> str:
         zones = ", ".join(zone.name for zone in obj.zones.all())
         return f"{obj.address}" + (f", {zones}" if zones else "")
@@ -44,8 +47,10 @@ class PortsField(forms.CharField):
         if not all(part.isascii() and part.isdigit() for part in (first, last or first)):
             raise ValidationError("Write a port such as 443, or a range such as 5000-5010.")
         low, high = int(first), int(last or first)
-        if not 0 < low <= high < 65536:
-            raise ValidationError("Ports go from 1 to 65535, the lower one first.")
+        if not (0 < low < 65536 and 0 < high < 65536):
+            raise ValidationError("Ports go from 1 to 65535.")
+        if low > high:
+            raise ValidationError(f"Write the lower one first: {high}-{low}.")
         return low, high
 
 
@@ -70,13 +75,13 @@ class PublishForm(Taking, forms.Form):
             "max_length": "A service's name has at most 31 characters; this one has %(show_value)d.",
         },
         help_text="Letters, digits, hyphens and underscores.",
-        widget=forms.TextInput(attrs={**TYPED, "autofocus": True}),
+        widget=forms.TextInput(attrs=TYPED),
     )
     external = AddressChoice(
         ExternalAddress.objects.none(),
         required=False,
         label="External address",
-        empty_label="Every one (a port of dom0 itself)",
+        empty_label="Every one (only for a port of dom0 itself)",
     )
     proto = forms.ChoiceField(choices=Proto.choices, label="Protocol")
     port = PortsField(
@@ -94,6 +99,11 @@ class PublishForm(Taking, forms.Form):
         min_value=1,
         max_value=65535,
         label="Port there",
+        error_messages={
+            "invalid": "Write a port such as 8443, or leave it empty.",
+            "min_value": "Ports go from 1 to 65535.",
+            "max_value": "Ports go from 1 to 65535.",
+        },
         help_text="Left empty: the same. Of a range: its first.",
         widget=forms.TextInput(attrs={**TYPED, "inputmode": "numeric", "class": "mono"}),
     )

@@ -62,7 +62,7 @@ class CreateForm(Taking, forms.Form):
     address = forms.GenericIPAddressField(
         protocol="IPv4",
         error_messages={
-            "required": "Give it an address in one of the zones.",
+            "required": "Give it an address in one of the zones, for example 10.10.2.6.",
             "invalid": "That is not an IPv4 address. One looks like 10.10.2.6.",
         },
         widget=forms.TextInput(
@@ -127,11 +127,6 @@ class CreateForm(Taking, forms.Form):
         image.empty_label = f"The default: {defaults.image}" if defaults.image else "There is no default; choose one"
         for name in ("memory_mib", "root_mib", "vcpus"):
             self.fields[name].widget.attrs["placeholder"] = str(getattr(defaults, name))
-
-    def focus(self) -> None:
-        """Have the first field that is wrong, or else the first one, take the focus."""
-        first = next((bound for bound in self if bound.errors), self["name"])
-        first.field.widget.attrs["autofocus"] = True
 
     @property
     def opened(self) -> bool:

@@ -20,3 +20,8 @@ class Taking(forms.BaseForm):
             name = self.CALLED.get(field, field)
             for message in messages:
                 self.add_error(name if name in self.fields else None, message)
+
+    def focus(self) -> None:
+        """Have the first field that is wrong, or else the first one, take the focus."""
+        first = next((bound for bound in self if bound.errors), self[next(iter(self.fields))])
+        first.field.widget.attrs["autofocus"] = True

@@ -177,6 +177,7 @@ def restriction(request: UserRequest) -> HttpResponse:
             return redirect("firewall:policy")
         except ValidationError as error:
             form.take(error)
+    form.focus()
     return render(request, "firewall/restriction.html", {"form": form}, status=422 if form.errors else 200)
 
 
@@ -201,6 +202,7 @@ def custom(request: UserRequest) -> HttpResponse:
             return redirect("firewall:policy")
         except ValidationError as error:
             form.take(error)
+    form.focus()
     return render(request, "firewall/custom.html", {"form": form}, status=422 if form.errors else 200)
 
 

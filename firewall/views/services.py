@@ -70,6 +70,7 @@ def publish(request: UserRequest) -> HttpResponse:
             form.take(error)
         except Refused as error:
             refused = error
+    form.focus()
     context = {
         "form": form,
         "refused": refused,

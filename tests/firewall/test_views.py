@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
+
 import pytest
 from django.urls import reverse
 
@@ -69,7 +72,9 @@ def test_publishing_leads_to_the_difference(panel, zones, web_dom) -> None:
     [
         ({"port": "80"}, "already leads to WEB-Dom (DomiWEB). Free: 8000."),
         ({"port": "0"}, "Ports go from 1 to 65535"),
-        ({"port": "70000"}, "Ports go from 1 to 65535"),
+        ({"port": "99999"}, "Ports go from 1 to 65535."),
+        ({"target_port": "99999"}, "Ports go from 1 to 65535."),
+        ({"target_port": "x"}, "Write a port such as 8443, or leave it empty."),
         ({"port": "90-80"}, "the lower one first"),
         ({"port": "http"}, "Write a port such as 443"),
         ({"target": "WEB-Gone"}, "There is no machine WEB-Gone"),
@@ -88,6 +93,22 @@ def test_what_cannot_be_published_is_said_beside_its_field(panel, zones, web, ch
     assert sentence in text(response).replace("&#x27;", "'")
     assert 'aria-invalid="true"' in text(response)
     assert PublishedService.objects.count() == 1
+
+
+def test_from_a_machines_page_its_zones_address_is_chosen(panel, zones, web_dom) -> None:
+    shown = text(panel.get(reverse("machines:detail", args=(web_dom.pk,))))
+    link = re.search(rf'{reverse("firewall:publish")}\?[^"]+', shown)
+    form = text(panel.get(unescape(link[0])))
+    assert f'<option value="{zones["zDominig"].external.pk}" selected>' in form
+    assert 'value="WEB-Dom"' in form
+    assert 'External address <span class="opt">' not in form  # a machine needs one
+
+
+def test_after_a_mistake_the_first_wrong_field_takes_the_focus(panel, zones, web_dom) -> None:
+    url = reverse("firewall:publish")
+    assert re.search(r'<input[^>]+name="name"[^>]+autofocus', text(panel.get(url)))
+    wrong = text(panel.post(url, {**PUBLISH, "external": zones["zDominig"].external.pk, "port": "99999"}))
+    assert re.findall(r'name="(\w+)"[^>]+ autofocus', wrong) == ["port"]
 
 
 def test_a_port_of_dom0_itself_can_be_published_on_every_address(panel, zones) -> None:
