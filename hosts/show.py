@@ -180,6 +180,14 @@ class JobPage:
         return self.job.state == S.PLANNED and may_approve(self.user, self.job)
 
     @property
+    def approval(self) -> str:
+        """The approve button's label: what it does, and that it approves; one that destroys says only what."""
+        title = str(self.job.title)
+        if self.destroys:
+            return title
+        return f"Approve and {title[0].lower()}{title[1:]}" if title[1:2].islower() else f"Approve: {title}"
+
+    @property
     def for_operators(self) -> bool:
         return self._known and kind_of(self.job.kind).approval == "operator"
 

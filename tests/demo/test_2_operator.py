@@ -52,7 +52,7 @@ def test_a_machine_is_created_by_name_and_address_with_its_plan_shown_first(
     assert not demo.sql(
         "select id from hosts_jobstep where state = 'done' and job_id = (select max(id) from hosts_job)"
     )
-    page.get_by_role("button", name=f"Create {NEW}").click()
+    page.get_by_role("button", name=f"Approve and create {NEW}").click()
     expect(page.locator("ol.steps li.done")).to_have_count(len(shown), timeout=30_000)
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
 

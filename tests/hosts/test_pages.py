@@ -90,6 +90,13 @@ def test_it_shows_the_plan_with_its_exact_commands(client, fulup, make):
     assert 'name="password"' not in page
 
 
+def test_the_button_says_that_it_approves_and_what(client, fulup, make):
+    client.force_login(fulup)
+    assert ">Approve and create WEB-Dom</button>" in client.get(f"/jobs/{make(fulup).pk}/").content.decode()
+    destroying = make(fulup, destroys="Everything on WEB-Dom-root is lost.")
+    assert ">Create WEB-Dom</button>" in client.get(f"/jobs/{destroying.pk}/").content.decode()
+
+
 def test_approving_takes_exactly_the_digest_on_show(client, fulup, make):
     client.force_login(fulup)
     job = make(fulup)
