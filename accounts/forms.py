@@ -24,7 +24,7 @@ class SignInForm(LoginForm):  # type: ignore[misc]
             field = self.fields[name]
             field.label, field.help_text = label, ""
             field.widget.attrs.pop("placeholder", None)
-        self.fields["login"].widget.attrs.update({"autocapitalize": "none", "spellcheck": "false"})
+        self.fields["login"].widget.attrs.update({"autocapitalize": "none", "spellcheck": "false", "autofocus": True})
 
 
 class PasswordForm(ChangePasswordForm):  # type: ignore[misc]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.test import Client
 from django.urls import NoReverseMatch, reverse
@@ -32,6 +34,11 @@ def test_the_right_password_lets_in_and_stands_in_the_log(client, dominig):
     assert entry.address == "203.0.113.9"
     assert len(entry.session) == 16
     assert client.session.session_key not in entry.session
+
+
+def test_one_may_type_the_name_at_once(client):
+    page = client.get(reverse("account_login")).content.decode()
+    assert re.search(r'<input[^>]+name="login"[^>]+autofocus', page)
 
 
 def test_the_session_is_another_after_signing_in(client, dominig):
