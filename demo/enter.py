@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from typing import NoReturn
 
 from demo import processes
 from demo.layout import INSIDE, Layout, Problem
@@ -38,13 +40,19 @@ def run(layout: Layout, *argv: str, uid: int = 0, timeout_s: float = 60) -> subp
     return done
 
 
+def become(layout: Layout, argv: Sequence[str]) -> NoReturn:
+    """Become what `inside` gave. The demo's people are others than the box's: whom sudo names is nobody there."""
+    environ = {name: value for name, value in os.environ.items() if name != "SUDO_USER"}
+    os.execvpe(argv[0], argv, {**environ, **layout.environment})  # noqa: S606
+
+
 def main(arguments: list[str]) -> None:
     name = "demo"
     if arguments[:1] == ["--name"]:
         name, arguments = arguments[1], arguments[2:]
     layout = Layout(name=name)
     argv = inside(layout, *(arguments or ["/bin/bash"]))
-    os.execvpe(argv[0], argv, {**os.environ, **layout.environment})  # noqa: S606
+    become(layout, argv)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.management import CommandError, call_command
-from django.db import OperationalError
+from django.db import OperationalError, ProgrammingError
 
 from accounts.access import RULES
 from audit import log
@@ -16,6 +16,7 @@ from audit.log import Actor, Thing
 from dom0.errors import FriduError, Refused
 from fridu_site.cli import call as typed
 from fridu_site.cli.call import Call, Misunderstood, Typed
+from fridu_site.cli.database import demand_database, explained
 from fridu_site.cli.follow import JobStopped
 from fridu_site.cli.verbs import VERBS
 from fridu_site.cli.who import acting, login
@@ -32,11 +33,12 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
         if line.verb == "help":
             print(typed.USAGE, file=out)
             return 0
+        if line.verb not in (*VERBS, *PLAIN):
+            raise Misunderstood(f"fridu does not know {line.verb}. It knows {', '.join([*VERBS, *PLAIN])}.")
+        demand_database()
         if line.verb in PLAIN:
             call_command(*PLAIN[line.verb], *line.words, stdout=out, stderr=err)
             return 0
-        if line.verb not in VERBS:
-            raise Misunderstood(f"fridu does not know {line.verb}. It knows {', '.join([*VERBS, *PLAIN])}.")
         if line.pairs and line.verb not in ("create", "import"):
             raise Misunderstood(f"{line.verb} takes no {next(iter(line.pairs))}=…")
         return _act(line, out)
@@ -46,7 +48,10 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
         return _fatal(err, error.message, error.note)
     except ValidationError as error:
         return _fatal(err, *_sentences(error))
-    except (PermissionDenied, FriduError, CommandError, OperationalError) as error:
+    except (OperationalError, ProgrammingError) as error:
+        said = explained(error)
+        return _fatal(err, said.message, said.note)
+    except (PermissionDenied, FriduError, CommandError) as error:
         return _fatal(err, str(error), "")
 
 

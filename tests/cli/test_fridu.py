@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -409,29 +407,6 @@ def test_apply_shows_the_difference_and_asks_for_the_job(run, bare_host, rules):
 
 
 # --- the program itself -----------------------------------------------------------------------------------------------
-
-
-def test_bin_fridu_runs_and_ends_with_its_exit_codes(tmp_path):
-    env = {**os.environ, "FRIDU_DATABASE_URL": f"sqlite:///{tmp_path / 'db.sqlite3'}", "FRIDU_BROKER_URL": "memory://"}
-    env.pop("SUDO_USER", None)
-
-    def fridu(*argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            (ROOT / "bin" / "fridu", *argv),
-            env=env,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            check=False,
-            timeout=60,
-        )
-
-    assert "fridu VERB" in fridu("help").stdout
-    assert fridu("nonsense").returncode == 2
-    without_tables = fridu("start", "x", "--as", "fulup")
-    assert without_tables.returncode == 1
-    assert without_tables.stderr.startswith("FATAL ")
-    assert "Traceback" not in without_tables.stderr
 
 
 def test_audit_verify_and_createoperator_are_there(run, capsys):

@@ -1,0 +1,39 @@
+"""`bin/fridu` on the box while the demo runs: the same command inside the demo's dom0, where its panel lives."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from demo.enter import become, inside
+from demo.layout import INSIDE, Layout, Problem
+
+
+def main(words: Sequence[str]) -> None:
+    """Become `bin/fridu words` inside; where that can't be, say why and end with 1."""
+    layout = Layout()
+    try:
+        if os.geteuid() != 0:
+            raise Problem("The demo's command line is root's, like its dom0: sudo bin/fridu …")
+        argv = inside(layout, str(INSIDE / "bin" / "fridu"), *handed_in(words))
+    except Problem as problem:
+        sys.exit(f"FATAL {problem}")
+    become(layout, argv)
+
+
+def handed_in(words: Sequence[str]) -> list[str]:
+    """The words, a rule file among them opened here: dom0 sees other folders than whoever typed its name."""
+    if "import" not in words:
+        return list(words)
+    return [_open(word) if Path(word).is_file() else word for word in words]
+
+
+def _open(path: str) -> str:
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except OSError:
+        return path  # the command itself says what is wrong with it
+    os.set_inheritable(fd, True)
+    return f"/proc/self/fd/{fd}"

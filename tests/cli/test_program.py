@@ -1,0 +1,141 @@
+"""bin/fridu itself: exit codes, where its database is, and the demo it finds by itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.db import OperationalError
+
+from demo.fridu import handed_in
+from fridu_site.cli import database
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def fridu(tmp_path):
+    """`fridu("jobs", program=…)` runs the program without a site around it; set variables by name."""
+
+    def run(
+        *argv: str, program: tuple[str | Path, ...] = (ROOT / "bin" / "fridu",), **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        ours = ("FRIDU_DATABASE_URL", "SUDO_USER")
+        env = {name: value for name, value in os.environ.items() if name not in ours}
+        env |= {"FRIDU_BROKER_URL": "memory://", "FRIDU_ENV_FILE": str(tmp_path / "none.env"), **extra}
+        return subprocess.run(
+            (*program, *argv), env=env, capture_output=True, text=True, cwd=tmp_path, check=False, timeout=60
+        )
+
+    return run
+
+
+@pytest.fixture
+def clone(tmp_path):
+    """A checkout of its own, with our libraries: nothing of this one's var/ is in it."""
+    home = tmp_path / "clone"
+    home.mkdir()
+    shutil.copy(ROOT / "manage.py", home)
+    for room in ("bin", "fridu_site"):
+        shutil.copytree(ROOT / room, home / room)
+    for room in ("accounts", "audit", "dom0", "hosts", "machines", "zones", "firewall", "ui"):
+        (home / room).symlink_to(ROOT / room)
+    (home / ".venv" / "bin").mkdir(parents=True)
+    python = home / ".venv" / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return home
+
+
+def test_it_ends_with_its_exit_codes(fridu):
+    assert "fridu VERB" in fridu("help").stdout
+    assert fridu().returncode == 0
+    assert fridu("nonsense", FRIDU_DATABASE_URL="sqlite:////nowhere/db").returncode == 2
+
+
+def test_no_database_is_a_sentence_and_no_empty_file_is_left(fridu, tmp_path):
+    file = tmp_path / "db.sqlite3"
+    done = fridu("start", "x", "--as", "fulup", FRIDU_DATABASE_URL=f"sqlite:///{file}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        f"FATAL There is no database at {file}, which FRIDU_DATABASE_URL names.\nNote: bin/demo"
+    )
+    assert not file.exists()
+
+
+def test_an_empty_database_is_a_sentence_too(fridu, tmp_path):
+    file = tmp_path / "db.sqlite3"
+    file.touch()
+    done = fridu("createoperator", "fulup", FRIDU_DATABASE_URL=f"sqlite:///{file}")
+    assert (done.returncode, done.stderr.splitlines()[0]) == (1, "FATAL The panel's database holds no tables yet.")
+
+
+def test_settings_one_may_not_read_are_named(fridu, tmp_path):
+    secret = tmp_path / "panel.env"
+    secret.write_text("FRIDU_DATABASE_URL=sqlite:////x\n")
+    secret.chmod(0)
+    plain = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")  # root without what lets it read anything
+    done = fridu(str(ROOT / "bin" / "fridu"), "jobs", program=plain, FRIDU_ENV_FILE=str(secret))
+    assert done.returncode == 1
+    assert f"FATAL You may not read {secret}" in done.stderr
+
+
+DEMO = """\
+import json, os, sys
+def main(words):
+    print(json.dumps([words, os.getcwd(), "FRIDU_DATABASE_URL" in os.environ]))
+    sys.exit(3)
+"""
+
+
+def test_beside_a_running_demo_it_enters_that_demos_dom0(fridu, clone, tmp_path):
+    (clone / "demo").mkdir()
+    (clone / "demo" / "__init__.py").touch()
+    (clone / "demo" / "fridu.py").write_text(DEMO)
+    (clone / "var" / "demo").mkdir(parents=True)
+    (clone / "var" / "demo" / "state.json").write_text("{}")
+    done = fridu("start", "a b", "--as", "fulup", program=(clone / "bin" / "fridu",))
+    assert done.stdout == f'[["start", "a b", "--as", "fulup"], "{tmp_path}", false]\n', done.stderr
+    assert done.returncode == 3
+    elsewhere = fridu("jobs", program=(clone / "bin" / "fridu",), FRIDU_DATABASE_URL="sqlite:////nowhere/db")
+    assert "There is no database at /nowhere/db" in elsewhere.stderr, "a database that is named comes first"
+
+
+def test_a_demo_that_was_killed_is_said_to_be_down(fridu, clone):
+    (clone / "demo").mkdir()
+    for file in (ROOT / "demo").glob("*.py"):
+        shutil.copy(file, clone / "demo" / file.name)
+    (clone / "var" / "demo").mkdir(parents=True)
+    (clone / "var" / "demo" / "state.json").write_text("{}")
+    done = fridu("jobs", program=(clone / "bin" / "fridu",))
+    assert (done.returncode, done.stderr) == (1, "FATAL The demo “demo” is not running; bin/demo starts it.\n")
+
+
+def test_a_bare_checkout_says_what_to_do_and_stays_bare(fridu, clone):
+    done = fridu("jobs", "--as", "fulup", program=(clone / "bin" / "fridu",))
+    assert done.returncode == 1
+    assert done.stderr.startswith("FATAL No database is set up here.\nNote: bin/demo starts everything")
+    assert not (clone / "var").exists()
+
+
+def test_a_rule_file_goes_into_the_demo_as_the_open_file_it_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "my.rules").write_text("ZONE=1\n")
+    words = handed_in(["import", "my.rules", "EXT=1.2.3.4", "/nonexistent"])
+    assert (words[0], words[2:]) == ("import", ["EXT=1.2.3.4", "/nonexistent"])
+    assert Path(words[1]).read_text() == "ZONE=1\n"
+    fd = int(words[1].rpartition("/")[2])
+    assert os.get_inheritable(fd)
+    os.close(fd)
+    assert handed_in(["start", "my.rules"]) == ["start", "my.rules"]
+
+
+@pytest.mark.django_db
+def test_tables_of_another_day_are_named_with_the_way_out():
+    said = database.explained(OperationalError("no such column: x"))
+    assert said.message == "The panel's database can't do that: no such column: x"
+    assert "manage.py migrate" in said.note
