@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Iterator
 
-from django.db import close_old_connections, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from audit import log
@@ -32,14 +32,12 @@ S = Job.State
 def run(job_id: int) -> None:
     """Plan or carry out job `job_id`; returns at once where it is not this host's, not claimable, or claimed."""
     config = host.load()
-    close_old_connections()
     job = Job.objects.select_related("host", "actor").filter(pk=job_id, host__name=config.name).first()
     if job is None:
         return
     with files.lock(lock_path(config, job.pk), wait=False) as mine:
         if mine and _claim(job, config):
             _carry(job, kind_of(job.kind), config)
-    close_old_connections()
 
 
 def lock_path(config: HostConfig, job_id: int) -> str:
