@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from typing import NoReturn
 
 from demo import processes
@@ -40,7 +39,7 @@ def run(layout: Layout, *argv: str, uid: int = 0, timeout_s: float = 60) -> subp
     return done
 
 
-def become(layout: Layout, argv: Sequence[str]) -> NoReturn:
+def become(layout: Layout, argv: tuple[str, ...]) -> NoReturn:
     """Become what `inside` gave. The demo's people are others than the box's: whom sudo names is nobody there."""
     environ = {name: value for name, value in os.environ.items() if name != "SUDO_USER"}
     os.execvpe(argv[0], argv, {**environ, **layout.environment})  # noqa: S606

@@ -16,7 +16,9 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   create vmname=NAME vmip=ADDRESS [vmram=MB] [vmroot=MB|5G] [vcpus=N] [zone=] [owner=] [image=] [keys=] [verbose=1]
                           make a machine; the zone is found by the address, all else comes from the site's defaults
   start|stop|reboot|delete NAME
-  import FILE [NAME=VALUE …]   read a rule file; a NAME=VALUE answers what the file leaves open
+  import FILE [NAME=VALUE …]
+                          read a rule file, show what it would make, ask, then save it (--yes: without asking);
+                          a NAME=VALUE answers what the file leaves open
   firewall dump|export|apply   the policy as commands; as a rule file; put the wishes on the host
   jobs                    the latest jobs
   job NUMBER [--go-on]    one job: its plan, its steps; go on with one that stopped

@@ -12,11 +12,12 @@ from netaddr import AddrFormatError, IPAddress
 from accounts.access import may, may_somewhere
 from accounts.models import Owner, SSHKey
 from dom0.errors import Refused
-from firewall import exporter, imports, render
+from firewall import exporter, render
 from firewall import services as firewall
 from fridu_site.cli import call as typed
 from fridu_site.cli.call import Call, Misunderstood
 from fridu_site.cli.follow import follow, show_plan, stage
+from fridu_site.cli.rules import import_rules
 from hosts.models import Host, Job, JobStep
 from hosts.services import job_go_on
 from hosts.visibility import jobs_visible_to, may_mend
@@ -26,7 +27,6 @@ from ui import words
 from zones.models import Zone
 
 CREATE = ("vmname", "vmip", "vmram", "vmroot", "vcpus", "zone", "owner", "image", "keys")
-MAX_RULES = 1_000_000
 
 
 def create(call: Call) -> int:
@@ -78,27 +78,10 @@ def delete(call: Call) -> int:
 
 
 def import_(call: Call) -> int:
-    """Read a rule file into wishes; zones come with their jobs."""
+    """Read a rule file; show what it would make, and make it when told to."""
     _demand(call, "firewall.import")
     path = Path(call.word(0, "a file, for example: fridu import production.rules"))
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(MAX_RULES + 1)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused(f"{path} can't be read: {error}.", note="Name a rule file in plain text.") from error
-    if len(text) > MAX_RULES:
-        raise Refused(f"{path} is larger than a rule file ever is.", note=f"At most {MAX_RULES} characters.")
-    report = imports.import_rules(
-        call.actor, _host(call), text, answers=dict(call.typed.pairs), approved=call.typed.yes
-    )
-    for finding in report.findings:
-        call.say(str(finding))
-    for made in report.made:
-        call.say(f".. {made}")
-    code = max((follow(call, job) for job in report.jobs), default=0)
-    made = words.count(len(report.made), "object") + " made" if report.made else "All of it was there already"
-    call.say(f"{made}. Put on the host what is not there yet with: fridu firewall apply")
-    return max(code, 1 if report.errors else 0)
+    return import_rules(call, _host(call), path)
 
 
 def firewall_(call: Call) -> int:

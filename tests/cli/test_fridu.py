@@ -161,7 +161,11 @@ MISTAKES = {
     "job x": (2, "job=x is no number"),
     "job 99": (1, "There is no job 99."),
     "firewall open": (2, "firewall does not know open"),
-    "import /no/such/file": (1, "/no/such/file can't be read"),
+    "import /no/such/file": (1, "There is no file /no/such/file."),
+    "import /etc/hosts/no": (1, "There is no file /etc/hosts/no."),
+    "import /": (1, "/ is a folder."),
+    "import /bin/true": (1, "/bin/true is no plain text."),
+    "import /proc/self/mem": (1, "/proc/self/mem can't be read: input/output error."),
     "start WEB-Dom --as nobody": (1, "The panel has no active user called nobody"),
     "jobs --host nowhere --as": (2, "expected one argument"),
 }
@@ -358,6 +362,9 @@ def rules():
     return ROOT / "tests" / "fixtures" / "production.rules"
 
 
+SMALL = "CreateZone NAME=zFulup NIC=eth0 EXT=91.121.65.140 BR=xen-br1 INT=10.10.1.1 MASK=255.255.255.0\n"
+
+
 @pytest.fixture
 def bare_host(host):
     from zones.services import address_sync
@@ -385,6 +392,41 @@ def test_import_reads_the_sample_and_reports_line_by_line(run, bare_host, rules)
     assert set(Zone.objects.values_list("name", flat=True)) >= {"zFulup", "zDominig"}
     assert PublishedService.objects.filter(name="DomiWEB").exists()
     assert code in (0, 1), "1 where the file has lines that can't be read"
+
+
+def test_import_shows_first_and_saves_when_told_to(run, bare_host, rules):
+    from zones.models import Zone
+
+    _, said = run(f"import {rules}")
+    assert "line" in said
+    assert "It would make" in said
+    assert ".. zone zFulup" in said
+    assert "Nothing was saved. The same command with --yes saves it" in said
+    _, said = run(f"import {rules}", answer="n")
+    assert said.endswith("Nothing was saved.\n")
+    assert not Zone.objects.exists()
+    assert not Entry.objects.filter(action="firewall.import").exists()
+    run(f"import {rules}", answer="y")
+    assert Zone.objects.filter(name="zFulup").exists()
+
+
+@pytest.mark.parametrize(("answer", "code"), [(None, 1), ("n", 1), ("y", 0)])
+def test_importing_ends_well_only_where_it_was_saved(run, bare_host, tmp_path, answer, code):
+    file = tmp_path / "small.rules"
+    file.write_text(SMALL)
+    assert run(f"import {file}", answer=answer)[0] == code
+    assert run(f"import {file} --yes")[0] == 0
+    assert run(f"import {file}") == (0, "Nothing in it is new; nothing was saved.\n")
+
+
+def test_zones_that_wait_for_approval_are_no_fault(run, bare_host, tmp_path, monkeypatch):
+    file = tmp_path / "small.rules"
+    file.write_text(SMALL)
+    monkeypatch.setattr(follow, "may_approve", lambda user, job: False)
+    code, said = run(f"import {file}", answer="y")
+    assert "waits for an operator's approval." in said
+    assert Job.objects.get().state == Job.State.PLANNED
+    assert code == 0
 
 
 def test_dump_prints_commands_and_export_the_seeds_format(run, bare_host, rules):
