@@ -53,8 +53,8 @@ def register_kinds() -> None:
     for name, planner in (("start", plan.plan_start), ("stop", plan.plan_stop)):
         _power(name, lambda job, state, config, planner=planner: planner(_spec(job, config), state))
     _power("reboot", lambda job, state, config: plan.plan_reboot(_spec(job, config), state, f"job-{job.pk}"))
-    for name, tuner in (("key", plan.plan_key), ("password", plan.plan_password)):
-        _power(name, lambda job, state, config, tuner=tuner: tuner(_spec(job, config), state))
+    _power("key", lambda job, state, config: plan.plan_key(_spec(job, config), state, f"job-{job.pk}"))
+    _power("password", lambda job, state, config: plan.plan_password(_spec(job, config), state))
 
 
 def _power(name: str, planner: object) -> None:

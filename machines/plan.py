@@ -90,10 +90,13 @@ def plan_reboot(spec: MachineSpec, state: State, restart: str) -> Plan:
     return draft.plan()
 
 
-def plan_key(spec: MachineSpec, state: State) -> Plan:
-    """Steps after which root may log in with exactly the spec's SSH keys. Raises Refused."""
+def plan_key(spec: MachineSpec, state: State, asked: str) -> Plan:
+    """Steps after which root may log in with exactly the spec's SSH keys. Raises Refused.
+
+    `asked` names the wish in the mark: asked for again they are written again, for root may have changed them.
+    """
     mark = rules.mark_to_change(spec, state)
-    wanted = replace(mark, keys=render.keys_digest(spec))
+    wanted = replace(mark, keys=f"{render.keys_digest(spec)}-{asked}")
     draft = Draft(state)
     if wanted == mark:
         draft.so("tuneroot", f"{spec.name} has these SSH keys")

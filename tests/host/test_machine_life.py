@@ -156,7 +156,7 @@ out = (first["state"], both["state"], hashed(password, theirs.split("$")[2]) == 
        password in str(list(Job.objects.values()) + list(Entry.objects.values())), theirs in str(list(Entry.objects.values())))
 """)
     first, both, opens, seen, none, shut, again, password_kept, hash_logged = found
-    assert (first, both, none, again) == ("done", "done", "done", "nothing")
+    assert (first, both, none, again) == ("done", "done", "done", "done"), "asked for again, written again"
     assert opens
     assert "ssh-ed25519 AAAAOTHER" in seen
     assert "-rw-------" in seen

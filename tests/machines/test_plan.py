@@ -63,7 +63,11 @@ def reboot(spec: MachineSpec, state: State) -> Plan:
 
 
 def other_keys(spec: MachineSpec, state: State) -> Plan:
-    return plan.plan_key(replace(spec, keys=("ssh-rsa AAAAB3", "ssh-ed25519 AAAAC3")), state)
+    return plan.plan_key(replace(spec, keys=("ssh-rsa AAAAB3", "ssh-ed25519 AAAAC3")), state, "job-7")
+
+
+def same_keys(spec: MachineSpec, state: State) -> Plan:
+    return plan.plan_key(spec, state, "job-8")
 
 
 def new_password(spec: MachineSpec, state: State) -> Plan:
@@ -152,7 +156,7 @@ def test_changing_the_keys_leaves_the_password_and_the_other_way_round(spec: Mac
     state = after(other_keys(spec, state), state)
     base, keys, password = state.volumes["WEB-Dom-root"].tuned.split("/")
     assert password == "c0ffee"
-    assert keys == render.keys_digest(replace(spec, keys=("ssh-rsa AAAAB3", "ssh-ed25519 AAAAC3")))
+    assert keys == f"{render.keys_digest(replace(spec, keys=('ssh-rsa AAAAB3', 'ssh-ed25519 AAAAC3')))}-job-7"
     assert base == render.tuned(spec).base
 
 
@@ -168,7 +172,7 @@ def volume(spec: MachineSpec, machine: str) -> Volume:
 
 
 @pytest.mark.parametrize(("machine", "says"), [("", "not made by Fridu"), ("0" * 32, "another machine")])
-@pytest.mark.parametrize("planner", [plan.plan_create, plan.plan_start, plan.plan_stop, reboot, plan.plan_key])
+@pytest.mark.parametrize("planner", [plan.plan_create, plan.plan_start, plan.plan_stop, reboot, same_keys])
 def test_it_refuses_a_volume_of_that_name_without_our_mark(
     planner: Planner, machine: str, says: str, spec: MachineSpec, bare: State
 ):
@@ -178,7 +182,7 @@ def test_it_refuses_a_volume_of_that_name_without_our_mark(
     assert "another name" in refused.value.note
 
 
-@pytest.mark.parametrize("planner", [plan.plan_create, plan.plan_start, plan.plan_stop, reboot, plan.plan_key])
+@pytest.mark.parametrize("planner", [plan.plan_create, plan.plan_start, plan.plan_stop, reboot, same_keys])
 def test_it_refuses_a_domain_of_that_name_with_another_uuid(planner: Planner, spec: MachineSpec, bare: State):
     with pytest.raises(Refused, match="another machine called WEB-Dom"):
         planner(spec, bare.having("domains", spec.name, Domain(name=spec.name, uuid="1" * 32, running=True)))
@@ -237,7 +241,7 @@ def test_it_refuses_a_zone_that_is_not_on_the_host(
     assert "Apply zone zDominig" in refused.value.note
 
 
-@pytest.mark.parametrize("planner", [plan.plan_start, reboot, plan.plan_key, plan.plan_password])
+@pytest.mark.parametrize("planner", [plan.plan_start, reboot, same_keys, plan.plan_password])
 def test_it_refuses_a_machine_whose_creation_was_never_finished(planner: Planner, spec: MachineSpec, bare: State):
     made = plan.plan_create(spec, bare)
     state = bare
@@ -251,7 +255,7 @@ def test_it_refuses_a_machine_whose_creation_was_never_finished(planner: Planner
 
 def test_under_xen_nobody_mounts_what_an_owner_had_root_on(spec: MachineSpec, running: State):
     xen = replace(spec, place=replace(spec.place, libvirt="xen:///system"))
-    for planner in (plan.plan_key, plan.plan_password):
+    for planner in (same_keys, plan.plan_password):
         with pytest.raises(Refused, match="never mounts"):
             planner(xen, running)
 
@@ -304,3 +308,9 @@ def test_the_definitions_digest_changes_with_anything_in_it(spec: MachineSpec):
         for change in ({}, {"memory_mib": 1}, {"vcpus": 2}, {"mac": "aa:bb:cc:0a:02:03"}, {"uid_base": 65_536 * 99})
     }
     assert len(digests) == 5
+
+
+def test_the_same_keys_asked_for_again_are_written_again(spec: MachineSpec, running: State):
+    once = after(same_keys(spec, running), running)
+    assert same_keys(spec, once).steps == ()
+    assert stages(plan.plan_key(spec, once, "job-9")) == ["tuneroot"]
