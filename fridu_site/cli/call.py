@@ -21,7 +21,10 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
                           a NAME=VALUE answers what the file leaves open
   firewall dump|export|apply   the policy as commands; as a rule file; put the wishes on the host
   jobs                    the latest jobs
-  job NUMBER [--go-on]    one job: its plan, its steps; go on with one that stopped
+  job NUMBER              one job: its plan, its steps; asks about one that waits for approval
+  job NUMBER --yes        approve the plan that waits
+  job NUMBER --cancel     call off one that has not begun
+  job NUMBER --go-on      go on with one that stopped
   createoperator NAME     a new operator with a one-time password
   audit verify            walk the log's chain
 
@@ -47,6 +50,7 @@ class Typed:
     yes: bool = False
     verbose: bool = False
     go_on: bool = False
+    cancel: bool = False
     reason: str = ""
     host: str = ""
 
@@ -79,7 +83,7 @@ def parse(argv: Sequence[str]) -> Typed:
     parser.add_argument("--as", dest="as_user", default="")
     parser.add_argument("--reason", "--why", default="")
     parser.add_argument("--host", default="")
-    for names in (("--yes", "-y"), ("--verbose", "-v"), ("--go-on",), ("--help", "-h")):
+    for names in (("--yes", "-y"), ("--verbose", "-v"), ("--go-on",), ("--cancel",), ("--help", "-h")):
         parser.add_argument(*names, action="store_true")
     given = parser.parse_intermixed_args(list(argv))
     words = [word for word in given.words if not PAIR.match(word)]
@@ -94,6 +98,7 @@ def parse(argv: Sequence[str]) -> Typed:
         yes=given.yes,
         verbose=given.verbose or pairs.get("verbose", "0") not in ("0", "no", ""),
         go_on=given.go_on,
+        cancel=given.cancel,
         reason=given.reason or pairs.get("reason", ""),
         host=given.host,
     )

@@ -7,6 +7,7 @@ import time
 from accounts.models import User
 from dom0.errors import Refused, StalePlan
 from fridu_site.cli.call import Call
+from fridu_site.cli.ways import way_on
 from hosts.models import Job, JobStep
 from hosts.services import job_approve, job_cancel
 from hosts.visibility import may_approve
@@ -76,7 +77,7 @@ def _approve(call: Call, job: Job) -> int | None:
         return 1
     if not call.typed.yes:
         if call.ask is None:
-            call.say(f"Job {job.pk} waits for approval: fridu job {job.pk} --yes, or on its page.")
+            call.say(way_on(job))
             return 1
         if call.ask("Do it? [y/N] ").strip().lower() not in ("y", "yes"):
             job_cancel(call.actor, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import TextIO
@@ -19,6 +20,7 @@ from fridu_site.cli.call import Call, Misunderstood, Typed
 from fridu_site.cli.database import demand_database, explained
 from fridu_site.cli.follow import JobStopped
 from fridu_site.cli.verbs import VERBS
+from fridu_site.cli.ways import way_out
 from fridu_site.cli.who import acting, login
 
 # Verbs that are Django commands of their own rooms: nobody has to be named, the log is not changed by verify.
@@ -31,7 +33,7 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
     try:
         line = typed.parse(argv)
         if line.verb == "help":
-            print(typed.USAGE, file=out)
+            print(typed.USAGE, file=out, flush=True)
             return 0
         if line.verb not in (*VERBS, *PLAIN):
             raise Misunderstood(f"fridu does not know {line.verb}. It knows {', '.join([*VERBS, *PLAIN])}.")
@@ -39,9 +41,11 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
         if line.verb in PLAIN:
             call_command(*PLAIN[line.verb], *line.words, stdout=out, stderr=err)
             return 0
-        if line.pairs and line.verb not in ("create", "import"):
-            raise Misunderstood(f"{line.verb} takes no {next(iter(line.pairs))}=…")
+        _demand_fitting(line)
         return _act(line, out)
+    except BrokenPipeError:  # whoever read along has seen enough, as `| head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Misunderstood as error:
         return _fatal(err, str(error), "fridu help shows what it takes.", 2)
     except Refused as error:
@@ -55,6 +59,17 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
         return _fatal(err, str(error), "")
 
 
+def _demand_fitting(line: Typed) -> None:
+    """Whether the verb takes the pairs and options given. Raises Misunderstood."""
+    if line.pairs and line.verb not in ("create", "import"):
+        raise Misunderstood(f"{line.verb} takes no {next(iter(line.pairs))}=…")
+    for given, name in ((line.go_on, "--go-on"), (line.cancel, "--cancel")):
+        if given and line.verb != "job":
+            raise Misunderstood(f"{line.verb} takes no {name}; a job does: fridu job NUMBER {name}")
+    if line.cancel and (line.go_on or line.yes):
+        raise Misunderstood("--cancel calls a job off; it goes with neither --yes nor --go-on.")
+
+
 def _act(line: Typed, out: TextIO) -> int:
     user, actor = acting(line.as_user, login())
     call = Call(typed=line, user=user, actor=actor, out=out, ask=input if sys.stdin.isatty() else None)
@@ -62,7 +77,10 @@ def _act(line: Typed, out: TextIO) -> int:
         return VERBS[line.verb](call)
     except JobStopped:
         raise
-    except (Refused, PermissionDenied) as error:
+    except Refused as error:
+        _record_refusal(line, actor, str(error))
+        raise Refused(error.message, note=way_out(call) or error.note) from error
+    except PermissionDenied as error:
         _record_refusal(line, actor, str(error))
         raise
 

@@ -19,7 +19,7 @@ from fridu_site.cli.call import Call, Misunderstood
 from fridu_site.cli.follow import follow, show_plan, stage
 from fridu_site.cli.rules import import_rules
 from hosts.models import Host, Job, JobStep
-from hosts.services import job_go_on
+from hosts.services import job_cancel, job_go_on
 from hosts.visibility import jobs_visible_to, may_mend
 from machines import services as machines
 from machines.models import Image, Machine
@@ -120,11 +120,17 @@ def jobs(call: Call) -> int:
 
 
 def job(call: Call) -> int:
-    """One job: followed while it works, asked about while it waits, gone on with when told to."""
+    """One job: followed while it works, asked about while it waits, cancelled or gone on with when told."""
     number = typed.count(call.word(0, "a job's number"), "job")
     found = jobs_visible_to(call.user).select_related("host", "actor").filter(pk=number).first()
     if found is None:
         raise PermissionDenied(f"There is no job {number}.")
+    if call.typed.cancel:
+        if not may_mend(call.user, found):
+            raise PermissionDenied(f"Only an operator, or who asked for it, cancels job {number}.")
+        job_cancel(call.actor, found)
+        call.say(f"Job {number} ({found.title}) is cancelled; nothing was done.")
+        return 0
     if call.typed.go_on:
         if not may_mend(call.user, found):
             raise PermissionDenied(f"Only an operator, or who asked for it, goes on with job {number}.")

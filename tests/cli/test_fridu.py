@@ -158,6 +158,9 @@ MISTAKES = {
     "start Mail": (1, "There is no machine called Mail."),
     "start WEB-Dom vmip=1": (2, "start takes no vmip="),
     "start WEB-Dom --colour": (2, "Unrecognized arguments: --colour"),
+    "start WEB-Dom --cancel": (2, "start takes no --cancel; a job does: fridu job NUMBER --cancel"),
+    "stop WEB-Dom --go-on": (2, "stop takes no --go-on"),
+    "job 1 --cancel --yes": (2, "--cancel calls a job off; it goes with neither --yes nor --go-on."),
     "job x": (2, "job=x is no number"),
     "job 99": (1, "There is no job 99."),
     "firewall open": (2, "firewall does not know open"),
@@ -189,6 +192,9 @@ def test_help_lists_every_verb(run):
         "create vmname=",
         "start|stop|reboot|delete",
         "import FILE",
+        "job NUMBER --yes",
+        "job NUMBER --cancel",
+        "job NUMBER --go-on",
         "firewall dump",
         "createoperator",
         "audit",
@@ -270,6 +276,56 @@ def test_a_job_that_stopped_goes_on(run, web_dom, worker):
     JobStep.objects.all().delete()
     code, said = run(f"job {Job.objects.get().pk} --go-on")
     assert code == 0, said
+
+
+def test_a_create_that_waits_names_the_way_out_wherever_one_runs_into_it(run, zones, image):
+    _, said = run("create vmname=xen-test vmip=10.10.1.4")
+    number = Job.objects.get().pk
+    way = f"Job {number} waits for approval: fridu job {number} --yes, or fridu job {number} --cancel."
+    assert said.endswith(way + "\n")
+    for line in ("start xen-test", "stop xen-test", "delete xen-test", f"job {number} --go-on"):
+        code, said = run(line)
+        assert (code, said.splitlines()[1:]) == (1, [f"Note: {way}"]), line
+    code, said = run(f"job {number} --cancel")
+    assert (code, said) == (0, f"Job {number} (Create xen-test in zFulup) is cancelled; nothing was done.\n")
+    assert not Machine.objects.exists()
+    assert Entry.objects.filter(action="job.cancel", actor_name="fulup").exists()
+
+
+def test_a_create_that_stopped_names_the_way_on(run, zones, image, worker):
+    worker.end = Job.State.FAILED
+    run("create vmname=xen-test vmip=10.10.1.4 --yes")
+    number = Job.objects.get().pk
+    _, said = run("start xen-test")
+    assert f"Note: Job {number} has stopped: fridu job {number} tells why, fridu job {number} --go-on does" in said
+    assert "Or delete the machine: fridu delete xen-test" in said
+
+
+def test_a_firewall_job_that_waits_names_the_way_out(run, bare_host, rules):
+    run(f"import {rules} --yes")
+    run("firewall apply")
+    job = Job.objects.get(kind="firewall.apply")
+    code, said = run("firewall apply")
+    assert code == 1
+    assert f"Note: Job {job.pk} waits for approval: fridu job {job.pk} --yes" in said
+
+
+def test_a_job_that_ended_is_not_cancelled(run, web_dom):
+    run("start WEB-Dom")
+    code, said = run(f"job {Job.objects.get().pk} --cancel")
+    assert code == 1
+    assert "can't be cancelled any more" in said
+
+
+def test_an_owner_cancels_no_operators_job(run, web_dom, monkeypatch, dominig):
+    run("delete WEB-Dom")
+    job = Job.objects.get()
+    monkeypatch.setattr(main, "login", lambda: "dominig")
+    code, said = run(f"job {job.pk} --cancel")
+    assert code == 1
+    assert f"Only an operator, or who asked for it, cancels job {job.pk}." in said
+    job.refresh_from_db()
+    assert job.state == Job.State.PLANNED
 
 
 def test_interrupting_leaves_the_job_alone_and_says_how_to_look(run, web_dom, monkeypatch):
