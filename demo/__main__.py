@@ -75,7 +75,7 @@ def _start(layout: Layout, wish: argparse.Namespace) -> int:
         if "keeper" in processes.recorded(layout):
             if wish.fresh:
                 raise Problem("The demo is running; end it first (bin/demo --stop), then start it afresh.")
-            print(f"The demo runs already, at {load.saved(layout)['url']}")
+            print(_runs_already(load.saved(layout)["url"], wish.port))
             return 0
         listener = checks.listen(port)
         checks.readable(layout)
@@ -88,6 +88,13 @@ def _start(layout: Layout, wish: argparse.Namespace) -> int:
     if not wish.detach:
         _attend(layout)
     return 0
+
+
+def _runs_already(url: str, wished: int | None) -> str:
+    port = int(url.rpartition(":")[2])
+    if wished is None or wished == port:
+        return f"The demo runs already, at {url}"
+    return f"The demo runs already, at {url}. It runs on port {port}; --port counts at the next start."
 
 
 def _bring_up(layout: Layout, listener: socket.socket) -> None:

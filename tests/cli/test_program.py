@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from django.db import OperationalError
 
+from demo.__main__ import _runs_already
 from demo.fridu import handed_in
 from fridu_site.cli import database
 
@@ -55,6 +56,22 @@ def test_it_ends_with_its_exit_codes(fridu):
     assert "fridu VERB" in fridu("help").stdout
     assert fridu().returncode == 0
     assert fridu("nonsense", FRIDU_DATABASE_URL="sqlite:////nowhere/db").returncode == 2
+
+
+def test_whoever_stops_reading_gets_no_traceback(tmp_path):
+    env = {**os.environ, "FRIDU_DATABASE_URL": "sqlite:////nowhere/db", "FRIDU_BROKER_URL": "memory://"}
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as nobody_reads:
+        done = subprocess.run(
+            (ROOT / "bin" / "fridu", "help"),
+            env=env,
+            stdout=nobody_reads,
+            stderr=subprocess.PIPE,
+            check=False,
+            timeout=60,
+        )
+    assert done.stderr == b""
 
 
 def test_no_database_is_a_sentence_and_no_empty_file_is_left(fridu, tmp_path):
@@ -120,6 +137,14 @@ def test_a_bare_checkout_says_what_to_do_and_stays_bare(fridu, clone):
     assert done.returncode == 1
     assert done.stderr.startswith("FATAL No database is set up here.\nNote: bin/demo starts everything")
     assert not (clone / "var").exists()
+
+
+@pytest.mark.parametrize(
+    ("wished", "more"),
+    [(None, ""), (8088, ""), (9000, ". It runs on port 8088; --port counts at the next start.")],
+)
+def test_a_port_wished_of_a_running_demo_counts_at_its_next_start(wished, more):
+    assert _runs_already("http://localhost:8088", wished) == f"The demo runs already, at http://localhost:8088{more}"
 
 
 def test_a_rule_file_goes_into_the_demo_as_the_open_file_it_is(tmp_path, monkeypatch):
