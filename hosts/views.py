@@ -69,7 +69,13 @@ def _show(
         form = ApproveForm(user=request.user, job=shown.job, destroys=bool(shown.destroys))
     context = {"page": shown, "job": shown.job, "form": form, "refused": refused}
     status = 409 if refused else 422 if form and form.errors else 200
-    return answer(request, "hosts/job.html", {"job": "hosts/_job.html"}, context, status=status)
+    return answer(
+        request,
+        "hosts/job.html",
+        {"job": "hosts/_job.html", "job-word": "hosts/_job_word.html"},
+        context,
+        status=status,
+    )
 
 
 @page("job.approve", methods=("POST",))
