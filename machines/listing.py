@@ -91,8 +91,9 @@ class Row:
 
     @property
     def ports(self) -> str:
-        """The published ports in short: "22, 80, 443 +2"."""
-        ports = [service.ports for service in self.services]
+        """The published ports in short: "22, 80, 443 +2"; of several addresses each with its own."""
+        several = len({service.address for service in self.services}) > 1
+        ports = [f"{service.ports} of {service.address}" if several else service.ports for service in self.services]
         return ", ".join(ports[:3]) + (f" +{len(ports) - 3}" if len(ports) > 3 else "")
 
 

@@ -181,6 +181,19 @@ def test_a_machine_is_created_by_keyboard_alone(page_as, isp, fulup):
     assert [key.name for key in made.ssh_keys.all()] == ["laptop"]
 
 
+@pytest.mark.parametrize("script", [True, False])
+def test_a_free_address_is_one_press_away(page_as, isp, fulup, script):
+    page = page_as(fulup, script=script)
+    page.goto("/machines/new/")
+    page.get_by_label("Name", exact=True).fill("Regatta")
+    free = page.get_by_role("region", name="Free addresses").get_by_role("link").last
+    address = free.inner_text()
+    free.click()
+    expect(page.get_by_role("combobox", name="Address")).to_have_value(address)
+    if script:
+        expect(page.get_by_label("Name", exact=True)).to_have_value("Regatta")
+
+
 def test_a_wrong_address_is_said_beside_its_field_on_a_phone(page_as, isp, fulup, dominig):
     page = page_as(fulup, width=390)
     page.goto(f"/machines/new/?owner={dominig.own.pk}")
@@ -290,6 +303,12 @@ def test_an_owner_gets_a_root_password_once(page_as, isp, dominig):
     assert findings(page) == []
     assert overflow(page) == []
     keep(page, "machines-password-light-390")
+    put = page.locator("#job-word")
+    expect(put).to_contain_text("asked for")
+    Job.objects.filter(kind="machine.password").update(state="done", ended=timezone.now())
+    expect(put).to_contain_text("done")
+    expect(put).not_to_have_attribute("hx-get", re.compile(""))
+    assert page.locator("#password").inner_text() == password
     page.get_by_role("link", name="I have noted it").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("WEB-Dom")
     assert password not in page.content()

@@ -11,7 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from hosts.models import Job
+from machines.listing import Row
 from machines.models import Machine
+from machines.published import Published
+from machines.states import Rank, Shown
 
 URL = "/machines/"
 
@@ -167,3 +170,14 @@ def test_an_owner_is_led_to_his_own_page(client, dominig, web_dom):
 
 def test_it_rejects_post(operator, web_dom):
     assert operator.post(URL).status_code == 405
+
+
+def test_ports_of_several_addresses_say_of_which(web_dom):
+    def way(address: str, port: int) -> Published:
+        return Published(name="x", address=address, proto="tcp", port=port, port_last=port, target_port=25)
+
+    one, other = "87.98.130.56", "91.121.65.140"
+    shown = Shown(mark="run", word="running", rank=Rank.RUNNING)
+    assert Row(machine=web_dom, shown=shown, services=[way(one, 25), way(one, 80)]).ports == "25, 80"
+    both = Row(machine=web_dom, shown=shown, services=[way(one, 25), way(other, 25)])
+    assert both.ports == f"25 of {one}, 25 of {other}"

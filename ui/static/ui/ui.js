@@ -21,6 +21,14 @@ document.addEventListener("click", async (event) => {
     b.textContent = "Copied";
     setTimeout(() => { b.textContent = was; }, 1500);
   }
+  // A link that proposes a value fills the field it names; what else was typed stays.
+  const f = event.target.closest("[data-fill]");
+  if (f) {
+    event.preventDefault();
+    const field = document.getElementById(f.dataset.fill);
+    field.value = f.textContent.trim();
+    field.focus();
+  }
   // A menu closes when one clicks elsewhere.
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
 });
