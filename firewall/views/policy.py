@@ -60,7 +60,7 @@ def _square(site: Site, source: str, target: str, chosen: tuple[str, str]) -> Sq
     words, look = _content(site, source, target)
     if source == target or not (editable(site, source, target) or source == INTERNET):
         return Square(words=words, look=look)
-    url = "?" + urlencode({"source": source, "target": target})
+    url = "?" + urlencode({"source": source, "target": target}) + "#cell"
     if source == INTERNET:
         if target == VPN:
             return Square(words=words)
