@@ -152,7 +152,10 @@ class RestrictionForm(Taking, forms.Form):
         help_text="Drop is silent, reject answers. Accept exempts from the restrictions after it.",
     )
     proto = forms.ChoiceField(choices=Proto.choices, label="Protocol")
-    port = PortsField(label="Port", help_text="Also holds for a published port that leads there by another number.")
+    port = PortsField(
+        label="Port",
+        help_text="Such as 25 or 5000-5010. A published port counts by both its numbers, outside and inside.",
+    )
     address = forms.CharField(
         required=False,
         max_length=18,
@@ -218,7 +221,11 @@ class CellForm(Taking, forms.Form):
 class CustomForm(Taking, forms.Form):
     """An operator's own rule."""
 
-    place = forms.ChoiceField(choices=[(place, place) for place in PLACES])
+    place = forms.ChoiceField(
+        choices=[(place, place) for place in PLACES],
+        help_text="Before or after the panel's own rules. Input is what comes to dom0 itself, output what dom0 sends, "
+        "forwarding what passes through it to and from machines.",
+    )
     rule = forms.CharField(
         max_length=300,
         error_messages={"required": "Write the rule's arguments: -i eth0 -p tcp --dport 9100 -j ACCEPT"},

@@ -216,7 +216,7 @@ class _Parser:
         self.asked.append(value)
         self.say(
             number,
-            Severity.ERROR,
+            Severity.WARNING,
             f"EXT={value} is a placeholder, not an address. Say which public address {zone} has; "
             "until then the zone is isolated and publishes nothing.",
         )
@@ -274,7 +274,7 @@ class _Parser:
 
     def result(self) -> Read:
         if self.block:
-            self.say(self.block, Severity.ERROR, "This `if` has no `fi`; its lines were read up to the end.")
+            self.say(self.block, Severity.WARNING, "This `if` has no `fi`; its lines were read up to the end.")
         zones = tuple(self.zones.values())
         pairs = {(z.external, z.nic): None for z in zones if z.external and z.nic}
         site = replace(

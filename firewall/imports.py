@@ -12,7 +12,7 @@ from accounts.doors import check
 from audit import log
 from audit.log import Actor, Thing
 from dom0.errors import Refused
-from firewall import importer, rows, services, specs
+from firewall import importer, rows, services, specs, words
 from firewall.findings import Finding, Severity
 from firewall.models import CustomRule, ZoneRestriction
 from firewall.specs import INTERNET, Cell, Site
@@ -143,7 +143,7 @@ def _news(now: Site, read: Site) -> Iterator[str]:
         yield f"zone restriction {restriction.name}: {restriction.action} {restriction.ports} of {zone_name}"
     for cell in read.policy:
         if cell.target != INTERNET and now.cell(cell.source, cell.target) != cell:
-            yield f"policy: {cell.source} may open {cell.words} to {cell.target}"
+            yield f"policy: {words.party(cell.source)} may open {cell.words} to {words.party(cell.target)}"
     for rule in read.custom:
         yield f"own rule in {rule.place}: {rule.rule}"
 

@@ -23,7 +23,9 @@ class Change:
 
     @property
     def sentence(self) -> str:
-        return f"{self.kind} {self.what}{' ' + self.rest if self.rest else ''}"
+        """What changes says itself how; of the rest the kind is the verb."""
+        parts = (self.what, self.rest) if self.kind == "changes" else (self.kind, self.what, self.rest)
+        return " ".join(part for part in parts if part)
 
 
 def difference(before: Site, after: Site, *, names: Mapping[str, str] | None = None) -> tuple[Change, ...]:
@@ -128,7 +130,7 @@ def _policy(before: Site, after: Site) -> Iterator[Change]:
     pairs = dict.fromkeys((c.source, c.target) for c in (*before.policy, *after.policy))
     for source, target in pairs:
         was, now = before.cell(source, target), after.cell(source, target)
-        way = f"from {_party(source)} to {_party(target)}"
+        way = f"from {party(source)} to {party(target)}"
         if now.everything != was.everything:
             kind: Kind = "opens" if now.everything else "closes"
             but = f"only {now.words} stays open" if was.everything and now.ports else ""
@@ -148,7 +150,8 @@ def _ports(was: Cell, now: Cell, way: str) -> Iterator[Change]:
             yield Change(kind="closes", what=str(ports), rest=way)
 
 
-def _party(party: str) -> str:
+def party(party: str) -> str:
+    """A party of the policy within a sentence."""
     return {INTERNET: "the Internet", VPN: "the admin VPN"}.get(party, party)
 
 
@@ -198,7 +201,7 @@ def _zones(before: Site, after: Site) -> Iterator[Change]:
         elif now is None and was is not None:
             yield Change(kind="changes", what=f"zone {was.name} goes", rest=f"with {was.network}")
         elif was and now and was != now:
-            yield Change(kind="changes", what=f"zone {now.name}", rest="; ".join(_zone(was, now)))
+            yield Change(kind="changes", what=f"zone {now.name}", rest="has another " + "; ".join(_zone(was, now)))
 
 
 def _zone(was: Zone, now: Zone) -> Iterator[str]:
@@ -211,7 +214,7 @@ def _zone(was: Zone, now: Zone) -> Iterator[str]:
         ("card", was.nic, now.nic),
     ):
         if old != new:
-            yield f"{label} {old or 'none'} → {new or 'none'}"
+            yield f"{label}: {old or 'none'} → {new or 'none'}"
 
 
 def _host(before: Site, after: Site) -> Iterator[Change]:
@@ -222,7 +225,7 @@ def _host(before: Site, after: Site) -> Iterator[Change]:
         ("the admin VPN's network", before.vpn and before.vpn.network, after.vpn and after.vpn.network),
     ):
         if old != new:
-            yield Change(kind="changes", what=label, rest=f"from {old or 'none'} to {new or 'none'}")
+            yield Change(kind="changes", what=label, rest=f"moves from {old or 'none'} to {new or 'none'}")
     for address in after.addresses:
         if address not in before.addresses and before.addresses:
             yield Change(kind="changes", what=f"external address {address.ip}", rest=f"on {address.nic} comes")

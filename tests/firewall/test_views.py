@@ -305,3 +305,11 @@ def test_a_machines_page_and_the_search_know_what_is_published(panel, web, web_d
 
 def test_the_overview_says_what_waits_for_an_apply(panel, web) -> None:
     assert "not applied" in text(panel.get(reverse("overview")))
+
+
+def test_a_placeholder_is_something_to_look_at_and_nothing_left_out(panel) -> None:
+    line = "CreateZone NAME=ZA NIC=eth0 EXT=MyExternalIP BR=xen-br1 INT=10.10.12.1 MASK=255.255.255.0"
+    page = text(panel.post(reverse("firewall:import"), {"text": line, "do": "look"}))
+    assert '<span class="st wait">look at it</span> EXT=MyExternalIP' in page
+    assert "left out" not in page
+    assert "zone ZA, 10.10.12.0/24 on xen-br1, isolated" in page
