@@ -18,22 +18,31 @@ from ui.links import link
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """A link of the navigation; who can nowhere do `action` does not get it, nor who is not `only`."""
+    """A link of the navigation; who can nowhere do `action` does not get it, nor who is not `only`.
+
+    `under` names the page whose pages belong to it, where that is another one.
+    """
 
     label: str
     name: str
     action: str
     only: Role | None = None
+    under: str = ""
     url: str = ""
     here: bool = False
     waits: int = 0
     failed: int = 0
 
+    @property
+    def over(self) -> str:
+        """Where the pages that belong to it begin."""
+        return link(self.under) if self.under else self.url
+
 
 NAV = (
     Item(label="Overview", name="overview", action="overview.view"),
     Item(label="Machines", name="machines:list", action="machine.view", only=Role.OPERATOR),
-    Item(label="My machines", name="machines:mine", action="machine.view", only=Role.OWNER),
+    Item(label="My machines", name="machines:mine", action="machine.view", only=Role.OWNER, under="machines:list"),
     Item(label="Zones", name="zones:list", action="zone.view"),
     Item(label="Published services", name="firewall:services", action="firewall.view"),
     Item(label="Firewall", name="firewall:changes", action="firewall.view"),
@@ -69,13 +78,13 @@ class Shell:
     def nav(self) -> list[Item]:
         path = self._request.path
         items = self._items(NAV)
-        best = max((i.url for i in items if _covers(i.url, path)), key=len, default=None)
+        best = max((i.over for i in items if _covers(i.over, path)), key=len, default=None)
         waits = getattr(self.host, "waiting", 0) if self._user and self._user.is_operator else 0
         failed = getattr(self.host, "stopped", 0) if self._user and self._user.is_operator else 0
         return [
-            replace(i, here=i.url == best, waits=waits, failed=failed)
+            replace(i, here=i.over == best, waits=waits, failed=failed)
             if i.name == "hosts:jobs"
-            else replace(i, here=i.url == best)
+            else replace(i, here=i.over == best)
             for i in items
         ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
@@ -13,7 +14,7 @@ from accounts.doors import UserRequest, page
 from audit import show
 from audit.models import Entry
 from fridu_site.network import Network, network_of, stale
-from hosts.models import Host
+from hosts.models import Host, Job
 from ui import registry
 from ui.drawing import PHONE, WIDE, draw
 from ui.htmx import answer, wants
@@ -33,8 +34,14 @@ def overview(request: UserRequest) -> HttpResponse:
             return _only_the_time(request, context)
     context["needs"] = registry.needs(request)
     if not wants(request):
-        context["lately"] = show.lines(Entry.objects.order_by("-seq")[:6])
+        context["lately"] = show.lines(_lately()[:6])
     return answer(request, "overview.html", {"network": "_network.html"}, context)
+
+
+def _lately() -> QuerySet[Entry]:
+    """Newest first; of a job that has ended its end, not also that it was asked for."""
+    ended = Job.objects.exclude(state__in=Job.OPEN).values("pk")
+    return Entry.objects.exclude(data__has_key="asked", job__in=ended).order_by("-seq")
 
 
 def _drawn(host: Host) -> dict[str, Any]:

@@ -74,6 +74,12 @@ def test_a_page_names_no_other_server(client, fulup, host):
     assert not re.findall(r'(?:src|href|action)="(?:https?:)?//', client.get("/").content.decode())
 
 
+def test_an_owner_on_a_machines_page_is_in_my_machines(client, dominig, web_dom):
+    client.force_login(dominig)
+    page = client.get(f"/machines/{web_dom.pk}/").content.decode()
+    assert re.findall(r'aria-current="page">([\w ]+)', page) == ["My machines"]
+
+
 def test_search_leads_straight_to_a_single_hit(client, dominig, web_dom):
     client.force_login(dominig)
     assert client.get("/search/?q=10.10.2.2").url == f"/machines/{web_dom.pk}/"

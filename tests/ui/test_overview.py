@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from audit import log
 from firewall.models import PolicyCell, PublishedService, Revision, ZoneRestriction
 from firewall.rows import site_of
 from firewall.specs import as_dict
@@ -210,3 +211,18 @@ def test_a_thousand_machines_are_not_listed_twice(client, fulup, dominig, host, 
     more_machines(host, zones, image, dominig.own, 301)
     client.force_login(fulup)
     assert "With 301 machines, their own page is the list" in client.get("/").content.decode()
+
+
+def test_of_a_job_that_has_ended_only_its_end_is_told(client, fulup, host, web_dom):
+    thing = log.Thing(kind="machine", id=str(web_dom.pk), text="WEB-Dom")
+    actor = log.Actor(id=fulup.pk, name="fulup")
+    for state in ("done", "running"):
+        job = Job.objects.create(
+            kind="machine.stop", host=host, title="Stop", target_id=web_dom.pk, actor=fulup, state=state
+        )
+        log.record(actor, "machine.stop", thing, job=job.pk, data={"asked": {}})
+    log.record(actor, "machine.stop", thing, job=job.pk - 1, data={"state": "done"})
+    client.force_login(fulup)
+    page = client.get("/").content.decode()
+    assert page.count("asked to stop machine WEB-Dom") == 1
+    assert page.count("stopped machine WEB-Dom") == 1
