@@ -115,7 +115,8 @@ def _bring_up(layout: Layout, listener: socket.socket) -> None:
     daemons.workers_answer(layout)
     _say("Loading the sample: its network, its rules, its machines …")
     load.sample(layout)
-    daemons.machines_answer(layout, load.running(layout))
+    if silent := daemons.silent_machines(layout, load.running(layout)):
+        _say(f"No SSH from {', '.join(silent)} yet: see these machines in the panel.")
     print(load.words(layout, load.write_state(layout, port)), flush=True)
 
 

@@ -26,6 +26,8 @@ def box(layout: Layout) -> None:
     if release < KERNEL:
         raise Problem(f"Kernel {platform.release()} can't mount with shifted user ids; 5.15 or newer can.")
     cgroups.hierarchies()
+    if not Path("/dev/loop-control").exists():
+        raise Problem("This box has no loop devices (/dev/loop-control); load them: modprobe loop")
     disk(layout)
 
 
