@@ -11,17 +11,6 @@ os.environ.setdefault("FRIDU_BROKER_URL", "memory://")
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that make namespaces and loop devices run one after the other; the demo compares the box with itself.
-
-    First of all hooks: xdist reads the groups in its own.
-    """
-    for item in items:
-        if any(item.get_closest_marker(m) for m in ("host", "demo")):
-            item.add_marker(pytest.mark.xdist_group("host"))
-
-
 class ProcessStarted(BaseException):
     """A unit test started a process."""
 
