@@ -33,19 +33,19 @@ from hosts.models import Host
 from machines.services import image_add
 u = User.objects.get(username={user!r})
 out = image_add(Actor(id=u.pk, name=u.username), host=Host.objects.get(), name="heavy", archive="heavy.tar.gz",
-    digest={digest!r}, family="tiny", min_root_mib=900).pk
+    digest={digest!r}, family="tiny", min_root_mib=1200).pk
 """
 
 
 @pytest.fixture(scope="module")
 def heavy(demo: Demo) -> str:
-    """The tiny image with 600 MB of noise in it, so that installroot lasts long enough to be killed."""
+    """The tiny image with 880 MB of noise in it, so that installroot lasts long enough to be killed."""
     path = IMAGES / "heavy.tar.gz"
     noise = os.urandom(4 << 20)
     with tarfile.open(IMAGES / "tiny.tar.gz") as tiny, tarfile.open(path, "w:gz", compresslevel=0) as out:
         for member in tiny:
             out.addfile(member, tiny.extractfile(member) if member.isreg() else None)
-        for n in range(150):
+        for n in range(220):
             member = tarfile.TarInfo(f"./var/noise{n}")
             member.size = len(noise)
             out.addfile(member, io.BytesIO(bytes([n]) + noise[1:]))
@@ -54,7 +54,7 @@ def heavy(demo: Demo) -> str:
     return "heavy"
 
 
-def ask(demo: Demo, name: str, address: str, image: str, root: int = 1200) -> int:
+def ask(demo: Demo, name: str, address: str, image: str, root: int = 1500) -> int:
     user = demo.state["logins"]["operator"]["user"]
     return int(demo.python(ASK.format(user=user, name=name, address=address, image=image, root=root)))
 
@@ -76,8 +76,10 @@ def in_installroot(demo: Demo, job: int) -> bool:
 
 def test_a_worker_killed_during_installroot_leaves_a_job_that_goes_on(demo: Demo, heavy: str):
     job = ask(demo, "Killed", "10.10.1.50", heavy)
-    assert until(lambda: in_installroot(demo, job), 60)
     worker = demo.pid("worker-work")
+    assert until(lambda: in_installroot(demo, job), 60, every=0.005), steps(demo, job)
+    os.kill(worker, signal.SIGSTOP)
+    assert in_installroot(demo, job), "the copy was over before the worker could be stopped"
     os.kill(worker, signal.SIGKILL)
     assert until(lambda: demo.job_state(job) == "failed", 30), steps(demo, job)
     message = demo.sql("select message from hosts_job where id = ?", job)[0][0]

@@ -74,7 +74,7 @@ def test_a_corrupt_archive_is_refused_and_leaves_nothing(demo: Demo):
     archive.write_bytes((IMAGES / "tiny.tar.gz").read_bytes()[:100_000])
     digest = hashlib.sha256(archive.read_bytes()).hexdigest()
     user = demo.state["logins"]["operator"]["user"]
-    demo.python(ADD.format(user=user, digest=digest).replace("heavy", "broken").replace("900", "32"))
+    demo.python(ADD.format(user=user, digest=digest).replace("heavy", "broken").replace("1200", "32"))
     job = ask(demo, "Broken", "10.10.1.63", "broken", 64)
     assert demo.ended(job) in ("refused", "failed")
     message = demo.sql("select message from hosts_job where id = ?", job)[0][0]
@@ -88,7 +88,7 @@ def test_an_archive_with_another_digest_is_refused(demo: Demo):
     archive = IMAGES / "other.tar.gz"
     archive.write_bytes((IMAGES / "tiny.tar.gz").read_bytes())
     user = demo.state["logins"]["operator"]["user"]
-    demo.python(ADD.format(user=user, digest="0" * 64).replace("heavy", "other").replace("900", "32"))
+    demo.python(ADD.format(user=user, digest="0" * 64).replace("heavy", "other").replace("1200", "32"))
     job = ask(demo, "Other", "10.10.1.64", "other", 64)
     assert demo.ended(job) in ("refused", "failed")
     assert "digest" in demo.sql("select message from hosts_job where id = ?", job)[0][0]
