@@ -80,6 +80,13 @@ RULES: dict[str, Rule] = {
     "restriction.change": Rule(says="change zone restrictions", roles=_OP),
     "policy.change": Rule(says="change who may reach whom", roles=_OP),
     "firewall.apply": Rule(says="apply the firewall", roles=_OP),
+    "firewall.confirm": Rule(says="keep a firewall revision that is on trial", roles=_OP),
+    "firewall.return": Rule(says="take a firewall revision on trial back", roles=_OP),
+    "firewall.stop": Rule(says="close the firewall but for SSH", roles=_OP),
+    "firewall.adopt": Rule(says="take over what differs on the host", roles=_OP),
+    "vpn.view": Rule(says="see the admin VPN and its peers", roles=_OP),
+    "vpn.change": Rule(says="add and revoke peers of the admin VPN", roles=_OP),
+    "address.add": Rule(says="put an external address on its card", roles=_OP),
     "firewall.import": Rule(says="import a rule file", roles=_OP),
 }
 

@@ -38,6 +38,13 @@ DEEDS: dict[str, tuple[str, str]] = {
     "policy.change": ("change who may reach whom: {}", "changed who may reach whom: {}"),
     "firewall.view": ("see the firewall: {}", "saw the firewall"),
     "firewall.apply": ("apply the {}", "applied the {}"),
+    "firewall.confirm": ("keep the {} on trial", "kept the {} on trial"),
+    "firewall.return": ("take back the {} on trial", "took back the {} on trial"),
+    "firewall.stop": ("close the {} but for SSH", "closed the {} but for SSH"),
+    "firewall.adopt": ("take over what differs: {}", "took over what differs: {}"),
+    "vpn.view": ("see the admin VPN: {}", "saw the admin VPN"),
+    "vpn.change": ("change the admin VPN's peers: {}", "changed the admin VPN's peers: {}"),
+    "address.add": ("put {} on its card", "put {} on its card"),
     "firewall.import": ("import a rule file: {}", "imported a rule file: {}"),
     "defaults.change": ("change what new machines get on {}", "changed what new machines get on {}"),
 }

@@ -20,6 +20,7 @@ PORT = [MinValueValidator(1), MaxValueValidator(65535)]
 class Proto(models.TextChoices):
     TCP = "tcp", "tcp"
     UDP = "udp", "udp"
+    BOTH = "both", "tcp and udp"
 
 
 class PublishedService(models.Model):
@@ -37,7 +38,7 @@ class PublishedService(models.Model):
         help_text="none: every external address of the host that does not publish the port otherwise",
     )
     nic = models.CharField(max_length=15, blank=True, help_text="dom0's own: only on this card; none: on each")
-    proto = models.CharField(max_length=3, choices=Proto)
+    proto = models.CharField(max_length=4, choices=Proto)
     port = models.PositiveIntegerField(validators=PORT)
     port_last = models.PositiveIntegerField(validators=PORT)
     target = models.GenericIPAddressField(protocol="IPv4", null=True, blank=True, help_text="none: dom0")
@@ -72,7 +73,7 @@ class ZoneRestriction(models.Model):
     name = models.CharField(max_length=31, validators=[service_grammar])
     direction = models.CharField(max_length=3, choices=Direction)
     action = models.CharField(max_length=6, choices=Action, default=Action.DROP)
-    proto = models.CharField(max_length=3, choices=Proto)
+    proto = models.CharField(max_length=4, choices=Proto)
     port = models.PositiveIntegerField(validators=PORT)
     port_last = models.PositiveIntegerField(validators=PORT)
     address = models.CharField(max_length=18, blank=True, help_text="only to or from this address or network")
@@ -113,6 +114,7 @@ class CustomRule(models.Model):
     reason = models.CharField(max_length=200)
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="custom_rules")
     created = models.DateTimeField(auto_now_add=True)
+    expires = models.DateTimeField(null=True, blank=True, help_text="no wish any more from then on")
 
     class Meta:
         ordering = ["id"]
@@ -126,8 +128,10 @@ class Revision(models.Model):
 
     class State(models.TextChoices):
         DRAFT = "draft", "not applied yet"
+        TRIAL = "trial", "on trial"
         LIVE = "live", "live"
         FORMER = "former", "replaced"
+        RETURNED = "returned", "taken back"
         FAILED = "failed", "not applied"
 
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="revisions")
@@ -138,7 +142,12 @@ class Revision(models.Model):
     words = models.JSONField(default=list, help_text="what it opens, closes and moves")
     author = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="revisions")
     why = models.CharField(max_length=200, blank=True)
-    state = models.CharField(max_length=6, choices=State, default=State.DRAFT)
+    state = models.CharField(max_length=8, choices=State, default=State.DRAFT)
+    seconds = models.PositiveSmallIntegerField(default=60, help_text="how long it is tried before it is taken back")
+    until = models.DateTimeField(null=True, blank=True, help_text="on trial: when the guard takes it back")
+    nonce = models.CharField(
+        max_length=32, blank=True, help_text="made after the rules were loaded; confirming needs it"
+    )
     created = models.DateTimeField(auto_now_add=True)
     live_at = models.DateTimeField(null=True, blank=True)
 
@@ -148,3 +157,17 @@ class Revision(models.Model):
 
     def __str__(self) -> str:
         return f"revision {self.number}"
+
+
+class Watched(models.Model):
+    """What the watcher last saw of a host's firewall: which revision is in force, and how the live rules differ."""
+
+    host = models.OneToOneField(Host, on_delete=models.CASCADE, related_name="firewall")
+    confirmed = models.CharField(max_length=40, blank=True, help_text="NUMBER-DIGEST; 0: closed but SSH")
+    pending = models.CharField(max_length=40, blank=True, help_text="the one on trial")
+    drift = models.JSONField(default=list, help_text="differences to the one in force, line by line")
+    drift_since = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"firewall of {self.host}"

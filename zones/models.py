@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -21,6 +22,10 @@ zone_grammar = RegexValidator(
 )
 domain_grammar = RegexValidator(r"\A[a-z][a-z0-9.-]{0,62}\Z", "Use a domain such as fulup.internal.")
 
+peer_grammar = RegexValidator(
+    r"\A[a-z][a-z0-9-]{0,38}\Z",
+    "Use 1 to 39 small letters, digits and hyphens, beginning with a letter, for example fulup-laptop.",
+)
 
 PREFIX = [
     MinValueValidator(16, "A zone has at most 65,534 addresses: use a prefix from 16 to 29, for example 24."),
@@ -60,6 +65,12 @@ class Zone(models.Model):
     prefix = models.PositiveSmallIntegerField(default=24, validators=PREFIX)
     external = models.ForeignKey(ExternalAddress, on_delete=models.PROTECT, null=True, blank=True, related_name="zones")
     domain = models.CharField(max_length=63, validators=[domain_grammar], blank=True)
+    lease_first = models.GenericIPAddressField(
+        protocol="IPv4", null=True, blank=True, help_text="addresses for guests nobody entered; none: they get none"
+    )
+    lease_last = models.GenericIPAddressField(protocol="IPv4", null=True, blank=True)
+    in_kbit = models.PositiveIntegerField(null=True, blank=True, help_text="to its machines, kbit/s; none: unlimited")
+    out_kbit = models.PositiveIntegerField(null=True, blank=True, help_text="from its machines, kbit/s")
     applied_at = models.DateTimeField(null=True, blank=True, help_text="last seen as wished on the host")
 
     objects = ZoneQuerySet.as_manager()
@@ -99,3 +110,29 @@ class Zone(models.Model):
                 raise ValidationError(
                     {"gateway": f"{self.cidr} overlaps {other.name} ({other.cidr}). Use another subnet."}
                 )
+
+
+class VpnPeer(models.Model):
+    """A user's way into the admin VPN: the certificate's common name and the address it always gets.
+
+    Never deleted: an address somebody had stands in old logs.
+    """
+
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="vpn_peers")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="vpn_peers")
+    name = models.CharField(max_length=40, validators=[peer_grammar], help_text="the certificate's common name")
+    address = models.GenericIPAddressField(protocol="IPv4")
+    created = models.DateTimeField(auto_now_add=True)
+    revoked = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["host", "name"]
+        constraints = [
+            models.UniqueConstraint(fields=["host", "name"], name="one_peer_name"),
+            models.UniqueConstraint(
+                fields=["host", "address"], condition=models.Q(revoked=None), name="one_peer_an_address"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
