@@ -76,6 +76,7 @@ RULES: dict[str, Rule] = {
     "machine.password": Rule(says="set a one-time root password", roles=_OP, verb=Verb.CONSOLE),
     "firewall.view": Rule(says="see services, policy, restrictions and revisions", roles=_OP),
     "service.publish": Rule(says="publish a service", roles=_OP),
+    "service.change": Rule(says="change a published service", roles=_OP),
     "service.unpublish": Rule(says="unpublish a service", roles=_OP),
     "restriction.change": Rule(says="change zone restrictions", roles=_OP),
     "policy.change": Rule(says="change who may reach whom", roles=_OP),

@@ -64,6 +64,25 @@ def service_of(row: PublishedService) -> specs.Service:
     )
 
 
+def former_service(host: Host, name: str) -> PublishedService | None:
+    """The service of this name as the revision in force publishes it: an unsaved change, or an unsaved new row."""
+    found = next((s for s in site_in(live_revision(host)).services if s.name == name), None)
+    if found is None:
+        return None
+    row = PublishedService.objects.filter(host=host, name=name).first() or PublishedService(host=host, name=name)
+    row.external = ExternalAddress.objects.filter(host=host, address=found.external).first() if found.external else None
+    row.zone = Zone.objects.filter(host=host, number=found.zone).first() if found.zone is not None else None
+    row.nic = (found.nic or "") if found.target is None and not found.external else ""
+    row.proto, row.port, row.port_last = found.proto, found.port_first, found.port_last
+    row.target, row.target_port = found.target, found.target_ports.first
+    return row
+
+
+def in_force(row: PublishedService) -> bool:
+    """Whether the revision in force publishes exactly this."""
+    return service_of(row) in site_in(live_revision(row.host)).services
+
+
 def party(key: str, zones: Mapping[int, str]) -> str:
     """A policy row's key ("zone:2", "vpn") as the compiler's party; "" for a zone that is gone."""
     if not key.startswith("zone:"):

@@ -115,6 +115,7 @@ def service_publish(
     )
     with transaction.atomic():
         _check_service(row)
+        row.live = rows.in_force(row)
         row.save()
         log.record(actor, "service.publish", _thing("service", row), why=reason, data=_service_data(row))
     return row
@@ -127,6 +128,66 @@ def service_unpublish(actor: Actor, service: PublishedService, *, reason: str = 
         thing, data = _thing("service", service), _service_data(service)
         service.delete()
         log.record(actor, "service.unpublish", thing, why=reason, data=data)
+
+
+def service_change(
+    actor: Actor,
+    service: PublishedService,
+    *,
+    name: str,
+    proto: str,
+    port: int,
+    external: ExternalAddress | None,
+    port_last: int | None = None,
+    target: str | None = None,
+    target_port: int | None = None,
+    reason: str = "",
+) -> PublishedService:
+    """Wish for a published service to be another: what it was stays open until the next apply.
+
+    The same fields and errors as `service_publish`.
+    """
+    check(actor, "service.change")
+    if target and external is None:
+        raise ValidationError({"external": "Choose the external address it is published on."})
+    before = _service_data(service)
+    service.name, service.proto, service.external = name, proto, external
+    service.port, service.port_last = port, port_last or port
+    service.target, service.target_port = target or None, target_port or port
+    service.zone = _publisher(service) if target else None
+    with transaction.atomic():
+        _check_service(service)
+        service.live = rows.in_force(service)
+        service.save()
+        data = {"before": before, "after": _service_data(service)}
+        log.record(actor, "service.change", _thing("service", service), why=reason, data=data)
+    return service
+
+
+def service_restore(actor: Actor, host: Host, name: str, *, reason: str = "") -> PublishedService:
+    """Wish again for a service as the revision in force publishes it, whether it was taken out or changed.
+
+    Raises Refused where that revision has none of this name, ValidationError where its port is taken meanwhile.
+    """
+    check(actor, "service.publish")
+    row = rows.former_service(host, name)
+    if row is None:
+        raise Refused(f"The revision in force publishes no {name}.", note="Publish it anew.")
+    with transaction.atomic():
+        _check_service(row)
+        row.live = rows.in_force(row)
+        row.save()
+        data = {**_service_data(row), "restored": True}
+        log.record(actor, "service.publish", _thing("service", row), why=reason, data=data)
+    return row
+
+
+def _publisher(service: PublishedService) -> Zone | None:
+    """The zone a service belongs to: the one it had, where that goes out by its address, else the address's own."""
+    zone = service.zone
+    if zone and service.external_id in (None, zone.external_id):
+        return zone
+    return service.external.zones.first() if service.external else None
 
 
 def restriction_add(
@@ -162,6 +223,36 @@ def restriction_add(
         row.save()
         _refuse_new(site, rows.site_of(zone.host))
         log.record(actor, "restriction.change", _thing("restriction", row), why=reason, data={"added": _plain(row)})
+    return row
+
+
+def restriction_change(
+    actor: Actor,
+    restriction: ZoneRestriction,
+    *,
+    zone: Zone,
+    name: str,
+    direction: str,
+    action: str,
+    proto: str,
+    port: int,
+    port_last: int | None = None,
+    address: str = "",
+    reason: str = "",
+) -> ZoneRestriction:
+    """Wish for a zone restriction to be another. Raises ValidationError per field."""
+    check(actor, "restriction.change")
+    row, before = restriction, _plain(restriction)
+    row.zone, row.name, row.direction, row.action = zone, name, direction, action
+    row.proto, row.port, row.port_last, row.address = proto, port, port_last or port, address
+    with transaction.atomic():
+        _clean(row)
+        site = rows.site_of(zone.host)
+        row.address = lint.canonical(row.address) if lint.is_network(row.address) else row.address
+        row.save()
+        _refuse_new(site, rows.site_of(zone.host))
+        data = {"before": before, "after": _plain(row)}
+        log.record(actor, "restriction.change", _thing("restriction", row), why=reason, data=data)
     return row
 
 
@@ -285,7 +376,7 @@ def _check_service(row: PublishedService) -> None:
         row.full_clean(validate_constraints=False)
     except ValidationError as error:
         raise ValidationError(error.message_dict) from error
-    site, service = rows.site_of(row.host), rows.service_of(row)
+    site, service = _without(rows.site_of(row.host), row), rows.service_of(row)
     if PublishedService.objects.filter(host=row.host, name=row.name).exclude(pk=row.pk).exists():
         errors["name"] = [f"A service {row.name} exists already. Give this one another name."]
     for problem in lint.service_problems(site, service):
@@ -297,6 +388,14 @@ def _check_service(row: PublishedService) -> None:
         errors["port"] = [stolen]
     if errors:
         raise ValidationError(errors)
+
+
+def _without(site: Site, row: PublishedService) -> Site:
+    """The site but for what this row is now: a service that is changed is not in its own way."""
+    if row.pk is None:
+        return site
+    was = rows.service_of(PublishedService.objects.select_related("external", "zone").get(pk=row.pk))
+    return replace(site, services=tuple(s for s in site.services if s != was))
 
 
 def _taken(row: PublishedService, site: Site) -> str:

@@ -222,3 +222,91 @@ def test_only_operators_change_the_firewall_whatever_door_they_come_by(host, zon
     with pytest.raises(PermissionDenied):
         imports.import_rules(owner, host, "")
     assert not PublishedService.objects.exists()
+
+
+def live(me, host) -> Revision:
+    """Everything wished is applied."""
+    job = services.revision_apply(me, host)
+    kind_of("firewall.apply").done(job)
+    Job.objects.update(state="done")
+    Revision.objects.update(state="live")
+    return Revision.objects.latest("pk")
+
+
+def wish_of(row, **changes) -> dict:
+    same = {k: getattr(row, k) for k in ("name", "proto", "port", "port_last", "external", "target", "target_port")}
+    return {**same, **changes}
+
+
+def test_a_service_changed_in_place_moves_with_the_next_apply(me, host, web) -> None:
+    live(me, host)
+    web.refresh_from_db()
+    services.service_change(me, web, **wish_of(web, name="DomiNew", target_port=8081), reason="port moved")
+    told = [c.sentence for c in services.pending(host).changes]
+    assert told == ["moves tcp 80 of 87.98.130.56 from WEB-Dom, port 8080 to WEB-Dom, port 8081"]
+    web.refresh_from_db()
+    assert (web.live, web.name) == (False, "DomiNew")
+    entry = Entry.objects.get(action="service.change")
+    assert (entry.why, entry.data["before"]["to"], entry.data["after"]["to"]) == (
+        "port moved",
+        "10.10.2.2:8080",
+        "10.10.2.2:8081",
+    )
+
+
+def test_a_service_is_not_in_its_own_way_but_others_are(me, host, zones, web, web_dom) -> None:
+    other = publish(me, host, zones, web_dom, name="DomiTLS", port=443, target_port=8443)
+    services.service_change(me, web, **wish_of(web, name="DomiHTTP", port_last=81))
+    with pytest.raises(ValidationError) as refused:
+        services.service_change(me, other, **wish_of(other, port=80, port_last=80))
+    assert "already leads to WEB-Dom (DomiHTTP)" in refused.value.message_dict["port"][0]
+    other.refresh_from_db()
+    assert other.port == 443
+
+
+def test_a_change_back_is_in_force_again(me, host, web) -> None:
+    live(me, host)
+    before = wish_of(web)
+    services.service_change(me, web, **{**before, "target_port": 8081})
+    services.service_change(me, web, **before)
+    assert web.live
+    assert services.pending(host).changes == ()
+
+
+@pytest.mark.parametrize("how", ["taken out", "changed"])
+def test_a_service_is_restored_as_the_revision_in_force_has_it(me, host, web, how) -> None:
+    live(me, host)
+    if how == "taken out":
+        services.service_unpublish(me, web)
+    else:
+        services.service_change(me, web, **wish_of(web, target_port=8081, port=82, port_last=82))
+    row = services.service_restore(me, host, "DomiWEB", reason="not yet")
+    assert services.pending(host).changes == ()
+    assert (row.live, row.zone.name, PublishedService.objects.count()) == (True, "zDominig", 1)
+    assert Entry.objects.filter(action="service.publish", why="not yet").exists()
+
+
+def test_what_was_never_in_force_cannot_be_restored(me, host, web) -> None:
+    with pytest.raises(Refused, match="publishes no DomiWEB"):
+        services.service_restore(me, host, "DomiWEB")
+
+
+def test_a_restriction_changed_in_place_is_checked_like_a_new_one(me, zones) -> None:
+    row = services.restriction_add(
+        me, zone=zones["zDominig"], name="NOSMTP", direction="out", action="DROP", proto="tcp", port=25
+    )
+    wish = {"zone": row.zone, "name": "NOSMTP", "direction": "out", "action": "REJECT", "proto": "tcp", "port": 25}
+    services.restriction_change(me, row, **wish, address="10.10.1.0/24")
+    with pytest.raises(ValidationError):
+        services.restriction_change(me, row, **wish, address="10.10.1.7/24")
+    row.refresh_from_db()
+    assert (row.action, row.address) == ("REJECT", "10.10.1.0/24")
+    assert Entry.objects.latest("seq").data["before"]["action"] == "DROP"
+
+
+def test_an_owner_changes_and_restores_no_service(web, host, dominig) -> None:
+    him = Actor(id=dominig.pk, name="dominig")
+    with pytest.raises(PermissionDenied):
+        services.service_change(him, web, **wish_of(web))
+    with pytest.raises(PermissionDenied):
+        services.service_restore(him, host, "DomiWEB")
