@@ -41,6 +41,9 @@ class HostConfig:
     vpn_interface: str = ""
     vpn_address: str = ""
     vpn_network: str = ""
+    vpn_port: int = 0  # udp, where its server listens on this host; 0: elsewhere, or tcp
+    vpn_clients: str = ""  # OpenVPN's client-config-dir, ours to write; "": nobody but the host's admin writes it
+    vpn_management: str = ""  # OpenVPN's management socket, a unix socket's path
     panel_port: int = 8000
     admin_ssh_port: int = 22
 
@@ -60,6 +63,9 @@ class HostConfig:
                 "interface": self.vpn_interface,
                 "address": self.vpn_address,
                 "network": self.vpn_network,
+                "port": self.vpn_port,
+                "clients": self.vpn_clients,
+                "management": self.vpn_management,
             },
             "panel_port": self.panel_port,
             "admin_ssh_port": self.admin_ssh_port,
