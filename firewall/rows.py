@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from django.db.models import Q
+from django.utils import timezone
+
 from firewall import specs
 from firewall.models import CustomRule, PolicyCell, PublishedService, Revision, ZoneRestriction
-from firewall.specs import DOM0, INTERNET, VPN, Cell, Ports, Site, from_dict
+from firewall.specs import BOTH, DOM0, ICMP, INTERNET, PING, PROTOS, VPN, Cell, Ports, Site, from_dict
 from hosts.models import Host
 from machines.models import Machine
 from zones.models import ExternalAddress, Zone
@@ -31,6 +34,7 @@ def site_of(host: Host) -> Site:
         panel_port=facts.get("panel_port"),
         bridge_prefix=facts.get("bridge_prefix", "xen-br"),
         vif_prefix=facts.get("vif_prefix", "fr"),
+        cards=tuple(nic["name"] for nic in facts.get("nics", ())),
     )
 
 
@@ -53,7 +57,7 @@ def service_of(row: PublishedService) -> specs.Service:
     """A service's row as the compiler reads it; the row may be unsaved."""
     return specs.Service(
         name=row.name,
-        proto="tcp" if row.proto == "tcp" else "udp",
+        proto=specs.proto_of(row.proto),
         port_first=row.port,
         port_last=row.port_last,
         external=row.external.address if row.external else None,
@@ -96,27 +100,37 @@ def key_of(party: str, zones: Mapping[str, int]) -> str:
 
 
 def ports_in(text: str) -> tuple[Ports, ...]:
-    """`tcp:25,udp:514-520` as ports. Raises ValueError with a sentence."""
-    out = []
-    for part in text.replace(",", " ").split():
-        proto, _, span = part.partition(":")
-        first, _, last = span.partition("-")
-        low, high = _port(first, part), _port(last or first, part)
-        if proto not in ("tcp", "udp") or low > high:
-            raise ValueError(f"{part[:40]} is no port. Write them such as tcp:25, udp:514-520.")
-        out.append(Ports(proto="tcp" if proto == "tcp" else "udp", first=low, last=high))
-    return tuple(out)
+    """`tcp:25,udp:514-520,both:53,icmp` as ports; icmp is ping. Raises ValueError with a sentence."""
+    return tuple(dict.fromkeys(_ports(part) for part in text.replace(",", " ").split()))
+
+
+def _ports(part: str) -> Ports:
+    if part.lower() in (ICMP, "ping"):
+        return PING
+    proto, _, span = part.partition(":")
+    first, _, last = span.partition("-")
+    low, high = _port(first, part), _port(last or first, part)
+    if proto not in (*PROTOS, BOTH) or low > high:
+        raise ValueError(_NO_PORT.format(part[:40]))
+    return Ports(proto=specs.proto_of(proto), first=low, last=high)
 
 
 def _port(text: str, part: str) -> int:
     if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
-        raise ValueError(f"{part[:40]} is no port. Write them such as tcp:25, udp:514-520.")
+        raise ValueError(_NO_PORT.format(part[:40]))
     return int(text)
+
+
+_NO_PORT = "{} is no port. Write them such as tcp:25, udp:514-520, both:53, or icmp for ping; they go from 1 to 65535."
 
 
 def ports_text(cell: Cell) -> str:
     """A cell's content as a policy row keeps it."""
-    return ALL if cell.everything else ",".join(f"{p.proto}:{p.span}" for p in cell.ports) or NONE
+    return ALL if cell.everything else ",".join(_port_text(p) for p in cell.ports) or NONE
+
+
+def _port_text(ports: Ports) -> str:
+    return ICMP if ports == PING else f"{ports.proto}:{ports.span}"
 
 
 def _services(host: Host) -> list[PublishedService]:
@@ -129,7 +143,8 @@ def _restrictions(host: Host) -> list[ZoneRestriction]:
 
 
 def _customs(host: Host) -> list[CustomRule]:
-    return list(CustomRule.objects.filter(host=host).select_related("author"))
+    wanted = Q(expires=None) | Q(expires__gt=timezone.now())
+    return list(CustomRule.objects.filter(wanted, host=host).select_related("author"))
 
 
 def _zone(zone: Zone) -> specs.Zone:
@@ -150,7 +165,7 @@ def _restriction(row: ZoneRestriction) -> specs.Restriction:
         zone=row.zone.number,
         direction="in" if row.direction == "in" else "out",
         action="DROP" if row.action == "DROP" else "REJECT" if row.action == "REJECT" else "ACCEPT",
-        ports=Ports(proto="tcp" if row.proto == "tcp" else "udp", first=row.port, last=row.port_last),
+        ports=Ports(proto=specs.proto_of(row.proto), first=row.port, last=row.port_last),
         address=row.address or None,
     )
 
