@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Callable
 from datetime import timedelta
 
 from django.core.exceptions import ValidationError
@@ -19,6 +20,14 @@ from dom0.errors import Refused
 
 LINK_LIVES = timedelta(days=3)
 MAX_KEYS = 20
+
+Farewell = Callable[[Actor, User], None]
+_farewells: list[Farewell] = []
+
+
+def on_deactivated(farewell: Farewell) -> None:
+    """Have `farewell(actor, user)` end what higher rooms gave a user, in the transaction that shuts the user out."""
+    _farewells.append(farewell)
 
 
 def thing_of_user(user: User) -> Thing:
@@ -183,7 +192,10 @@ def user_role(actor: Actor, user: User, role: str) -> None:
 
 
 def user_deactivate(actor: Actor, user: User) -> None:
-    """Shut out, sessions included, from the next request on. Raises Refused for oneself and for the last operator."""
+    """Shut out, sessions and VPN included, from the next request on.
+
+    Raises Refused for oneself and for the last operator.
+    """
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=user.pk)
         _not_oneself_nor_last(actor, user, "deactivate yourself")
@@ -191,6 +203,8 @@ def user_deactivate(actor: Actor, user: User) -> None:
         user.save(update_fields=["is_active"])
         Invitation.objects.filter(user=user, used=None).delete()
         log.record(actor, "people.deactivate", thing_of_user(user))
+        for farewell in _farewells:
+            farewell(actor, user)
 
 
 def user_activate(actor: Actor, user: User) -> None:
