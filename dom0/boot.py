@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from dom0 import bridge, chains, dnsmasq, files, host, members, network, runner
+from dom0 import addresses, bridge, chains, dnsmasq, files, host, members, network, runner, shaping
 from dom0.errors import FriduError
 from dom0.host import HostConfig
 from dom0.policy_files import LOADERS
@@ -26,6 +26,9 @@ def boot(config: HostConfig, say: Say) -> bool:
     policy = _try(say, "the firewall policy", partial(_policy, config))
     for path in _kept(config, "zones", "*.json"):
         tries.append(_try(say, f"the bridge of {path.stem}", partial(_bridge, path)))
+        tries.append(_try(say, f"the bandwidth of {path.stem}", partial(_shape, path)))
+    for added in addresses.kept(config):
+        tries.append(_try(say, f"the address {added.address}", partial(addresses.put, config, added)))
     for path in _kept(config, "dnsmasq", "*.conf"):
         tries.append(_try(say, f"dnsmasq of {path.stem}", partial(_dnsmasq, config, path)))
     if policy:
@@ -89,6 +92,12 @@ def _bridge(path: Path) -> None:
     if link is None or wanted.address not in link.addresses:
         runner.run(wanted.addressed("add", wanted.address))
     runner.run(wanted.up)
+
+
+def _shape(path: Path) -> None:
+    wanted = bridge.read(path.read_text())
+    if wanted.in_kbit or wanted.out_kbit:
+        shaping.apply(wanted.name, wanted.in_kbit, wanted.out_kbit)
 
 
 def _dnsmasq(config: HostConfig, path: Path) -> None:

@@ -10,12 +10,14 @@ Argv = tuple[str, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Bridge:
-    """One bridge; `address` as "10.10.1.1/24", `sysctls` as (key, value)."""
+    """One bridge; `address` as "10.10.1.1/24", `sysctls` as (key, value), ceilings in kbit/s (0: none)."""
 
     name: str
     mac: str
     address: str
     sysctls: tuple[tuple[str, str], ...]
+    in_kbit: int = 0  # to its machines
+    out_kbit: int = 0  # from them
 
     @property
     def add(self) -> Argv:
@@ -34,7 +36,8 @@ class Bridge:
     @property
     def text(self) -> str:
         """What is kept for the next boot; `read` is its inverse."""
-        return json.dumps({**asdict(self), "sysctls": dict(self.sysctls)}, indent=1) + "\n"
+        kept = {key: value for key, value in asdict(self).items() if value or not key.endswith("_kbit")}
+        return json.dumps({**kept, "sysctls": dict(self.sysctls)}, indent=1) + "\n"
 
 
 def read(text: str) -> Bridge:

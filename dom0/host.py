@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,22 @@ PATH = "/etc/fridu/host.toml"
 class Nic:
     name: str
     addresses: tuple[str, ...]
+    may_add: tuple[str, ...] = ()  # networks out of which the panel may put further addresses on it
+
+
+def _nic(data: dict[str, Any], where: Path) -> Nic:
+    """One [[nic]] of the host file; `may_add = true` stands for any address."""
+    allowed = data.get("may_add", False)
+    networks = ("0.0.0.0/0",) if allowed is True else tuple(allowed or ())
+    try:
+        for network in networks:
+            IPv4Network(network)
+    except ValueError as error:
+        raise Refused(
+            f"{where}: may_add of {data['name']} names {error}.",
+            note='Write may_add = true, or networks: may_add = ["87.98.130.48/28"].',
+        ) from error
+    return Nic(name=data["name"], addresses=tuple(data.get("addresses", ())), may_add=networks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +72,9 @@ class HostConfig:
         """What the panel may know and choose from."""
         return {
             "libvirt": self.libvirt,
-            "nics": [{"name": nic.name, "addresses": list(nic.addresses)} for nic in self.nics],
+            "nics": [
+                {"name": nic.name, "addresses": list(nic.addresses), "may_add": list(nic.may_add)} for nic in self.nics
+            ],
             "bridge_prefix": self.bridge_prefix,
             "vif_prefix": self.vif_prefix,
             "volume_group": self.volume_group,
@@ -87,7 +106,7 @@ def load(path: str = "") -> HostConfig:
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise Refused(f"{where} can't be read: {error}.", note="Mend that line.") from error
-    nics = tuple(Nic(name=n["name"], addresses=tuple(n.get("addresses", ()))) for n in data.pop("nic", []))
+    nics = tuple(_nic(n, where) for n in data.pop("nic", []))
     unknown = sorted(set(data) - set(HostConfig.__dataclass_fields__))
     if unknown:
         raise Refused(f"{where} has unknown keys: {', '.join(unknown)}.", note="See docs/install.md for the keys.")

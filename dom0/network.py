@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from dom0 import dnsmasq, files, members, runner
+from dom0 import addresses, dnsmasq, files, members, runner, shaping
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import Link
@@ -38,6 +38,19 @@ def _link(entry: dict[str, Any]) -> Link:
     )
 
 
+def told(config: HostConfig) -> dict[str, str]:
+    """What the watcher reads besides: the zones' leases and the addresses of our own, as texts by path.
+
+    A leases file grows with what guests ask for: its first 200,000 bytes do.
+    """
+    leases = Path(config.run, "dnsmasq").glob(f"*{dnsmasq.LEASES}")
+    found = {}
+    for path in (*leases, *Path(config.state, addresses.FOLDER).glob("[!.]*.json")):
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            found[str(path)] = file.read(200_000).decode(errors="replace")
+    return found
+
+
 def sysctls(keys: Collection[str]) -> dict[str, str]:
     """The kernel settings of those names that this kernel has, e.g. net.ipv4.ip_forward."""
     found = {}
@@ -48,19 +61,24 @@ def sysctls(keys: Collection[str]) -> dict[str, str]:
 
 
 def found_members(keys: Collection[str]) -> dict[str, str]:
-    """Which of those elements (`dom0.members.Member.key`) the firewall's sets hold."""
+    """Which of those elements (`dom0.members.Member.key`) the firewall's sets hold.
+
+    A key that ends with "*" stands for every element that begins so.
+    """
     present: set[str] = set()
     if any(not key.startswith(members.VIFS) for key in keys):
         present.update(members.found_in_ipset(runner.run(("ipset", "save"), ok_codes=(0, 1)).stdout))
     if any(key.startswith(members.VIFS) for key in keys):
         argv = ("nft", "-j", "list", "set", "bridge", members.TABLE, members.VIFS)
         present.update(members.found_in_nft(runner.run(argv, ok_codes=(0, 1)).stdout))
-    return {key: "present" for key in keys if key in present}
+    begun = tuple(key[:-1] for key in keys if key.endswith(ALL))
+    return {key: "present" for key in sorted(present) if key in keys or (begun and key.startswith(begun))}
 
 
 def services(config: HostConfig, names: Collection[str]) -> dict[str, str]:
-    """Those daemons that run ("dnsmasq:ZONE"): the digest of the configuration each was started with."""
-    found = {}
+    """What of ours runs: of a daemon ("dnsmasq:ZONE") the digest of the configuration it was started with, of a
+    bridge's ceilings ("shaping:BRIDGE") what they are."""
+    found = shaping.found([name for name in names if name.startswith(shaping.KEY)])
     for name in names:
         what, _, zone = name.partition(":")
         pid = _pid(_files(config, zone)) if what == "dnsmasq" else None
@@ -155,4 +173,6 @@ def _ended(handle: int) -> bool:
 VERBS: dict[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {
     "dnsmasq-stop": dnsmasq_stop,
     "leases-reload": leases_reload,
+    **shaping.VERBS,
+    **addresses.VERBS,
 }

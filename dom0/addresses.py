@@ -1,0 +1,112 @@
+"""External addresses Fridu itself puts on a card, where the host file allows it, and keeps there at boot.
+
+What the host file names is root's own to bring up. A card is only ever given or relieved of a /32 of this list:
+it is never renamed, enslaved, taken down or flushed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from pathlib import Path
+
+from dom0 import files, runner
+from dom0.errors import Refused
+from dom0.host import HostConfig
+
+FOLDER = "addresses"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Added:
+    """One address of ours: "198.51.100.7" on "eth0"."""
+
+    nic: str
+    address: str
+
+    @property
+    def text(self) -> str:
+        """What is kept for the next boot; `read` is its inverse."""
+        return json.dumps({"nic": self.nic, "address": self.address}) + "\n"
+
+
+def path(state: str, address: str) -> str:
+    """The file that says the address is ours and where it belongs."""
+    return f"{state}/{FOLDER}/{address}.json"
+
+
+def read(text: str) -> Added:
+    """The address of a kept file. Raises ValueError, KeyError or TypeError where it is none."""
+    data = json.loads(text)
+    return Added(nic=str(data["nic"]), address=str(IPv4Address(data["address"])))
+
+
+def permitted(config: HostConfig, added: Added) -> bool:
+    """Whether the host file lets us put it there."""
+    nic = next((nic for nic in config.nics if nic.name == added.nic), None)
+    return nic is not None and any(IPv4Address(added.address) in IPv4Network(n) for n in nic.may_add)
+
+
+def kept(config: HostConfig) -> tuple[Added, ...]:
+    """Every address of ours, by address; a file that can't be read is none."""
+    found = []
+    for file in sorted(Path(config.state, FOLDER).glob("[!.]*.json")):
+        try:
+            found.append(read(file.read_text()))
+        except (ValueError, KeyError, TypeError):
+            continue
+    return tuple(found)
+
+
+def put(config: HostConfig, added: Added) -> None:
+    """Put it on its card; nothing where it is there. Raises Refused where the host file does not allow it."""
+    if not permitted(config, added):
+        raise Refused(
+            f"{added.nic} may not get {added.address} from Fridu: the host file does not allow it.",
+            note=f"Allow it there: may_add under [[nic]] {added.nic}. Or by hand: {by_hand(added)}.",
+        )
+    there = json.loads(runner.run(("ip", "-json", "-4", "address", "show", "dev", added.nic)).stdout or "[]")
+    if added.address not in [each.get("local") for link in there for each in link.get("addr_info", ())]:
+        runner.run(("ip", "address", "add", f"{added.address}/32", "dev", added.nic))
+
+
+def by_hand(added: Added) -> str:
+    """The command an administrator types on dom0."""
+    return f"ip address add {added.address}/32 dev {added.nic}"
+
+
+def _added(args: Mapping[str, str]) -> Added:
+    try:
+        return Added(nic=args["nic"], address=str(IPv4Address(args["address"])))
+    except AddressValueError as error:
+        raise Refused(f"{args['address']} is not an IPv4 address.") from error
+
+
+def address_add(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    """Put an external address on a card and keep it there at boot."""
+    added = _added(args)
+    put(config, added)
+    files.write_atomic(path(config.state, added.address), added.text)
+    return f"{added.address} is on {added.nic}"
+
+
+def address_remove(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    """Take an address of ours off its card and out of the next boot. Raises Refused for one that is not ours."""
+    added = _added(args)
+    text = files.read_text(path(config.state, added.address))
+    if text is None or read(text) != added:
+        raise Refused(
+            f"{added.address} was not put on {added.nic} by Fridu.", note="Whoever put it there takes it off."
+        )
+    runner.run(("ip", "address", "del", f"{added.address}/32", "dev", added.nic), ok_codes=(0, 2))
+    # Last: while the file is there, the address is ours and this can be done again.
+    files.remove(path(config.state, added.address))
+    return f"{added.address} is off {added.nic}"
+
+
+VERBS: dict[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {
+    "address-add": address_add,
+    "address-remove": address_remove,
+}
