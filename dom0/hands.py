@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 
-from dom0 import golden, host, network, policy, tune, volumes
+from dom0 import golden, host, network, openvpn, policy, tune, volumes
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 from dom0.steps import Hand
@@ -80,6 +80,7 @@ VERBS: dict[str, Verb] = {
     "root-tune": _root_tune,
     **{verb: _domain(verb) for verb in DOMAIN_VERBS},
     **network.VERBS,
+    **openvpn.VERBS,
     **policy.VERBS,
 }
 

@@ -159,6 +159,8 @@ class JobPage:
             return ""
         if self.job.target_kind == "firewall":
             return link("firewall:changes")
+        if self.job.target_kind.startswith("vpn"):
+            return link("zones:vpn")
         return link(f"{self.job.target_kind}s:detail", self.job.target_id)
 
     @property
