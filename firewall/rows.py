@@ -26,7 +26,7 @@ def site_of(host: Host) -> Site:
         addresses=tuple(specs.Address(ip=a.address, nic=a.nic) for a in ExternalAddress.objects.filter(host=host)),
         zones=tuple(_zone(zone) for zone in zones),
         services=tuple(service_of(s) for s in _services(host)),
-        restrictions=tuple(_restriction(r) for r in _restrictions(host)),
+        restrictions=tuple(restriction_of(r) for r in restrictions(host)),
         policy=_policy(host, zones),
         custom=tuple(_custom(rule) for rule in _customs(host)),
         vpn=specs.Vpn(interface=vpn["interface"], network=vpn.get("network") or None) if vpn.get("interface") else None,
@@ -137,7 +137,8 @@ def _services(host: Host) -> list[PublishedService]:
     return list(PublishedService.objects.filter(host=host).select_related("external", "zone"))
 
 
-def _restrictions(host: Host) -> list[ZoneRestriction]:
+def restrictions(host: Host) -> list[ZoneRestriction]:
+    """A host's restrictions in the order in which packets meet them, with their zones."""
     # In the order they were made: an ACCEPT exempts from those after it.
     return list(ZoneRestriction.objects.filter(zone__host=host).select_related("zone").order_by("zone__number", "pk"))
 
@@ -159,7 +160,8 @@ def _zone(zone: Zone) -> specs.Zone:
     )
 
 
-def _restriction(row: ZoneRestriction) -> specs.Restriction:
+def restriction_of(row: ZoneRestriction) -> specs.Restriction:
+    """A restriction's row as the compiler reads it."""
     return specs.Restriction(
         name=row.name,
         zone=row.zone.number,
