@@ -46,21 +46,24 @@ def judge(
 
 def _unusable(site: Site, services: Mapping[int, Service], line: int, service: Service) -> str:
     if service.target is None:
-        if service.nic in site.nics:
+        if service.nic in site.nics or (service.nic is None and site.addresses):
             return ""
         return (
             f"{service.name} is dom0's own on {service.nic}, but no zone has an address there. "
             f"Cards with addresses: {', '.join(site.nics) or 'none'}."
         )
-    own = next(z for z in site.zones if z.number == service.zone)
+    own = _publisher(site, service)
     actual = site.zone_of(service.target)
     if actual is None:
-        near = _nearest(service.target, own)
+        near = f" Did you mean {_nearest(service.target, own)}?" if own else ""
+        where = f": {own.name} is {own.network}" if own else ""
         return (
-            f"{service.name} points to {service.target}, which is in no zone: {own.name} is {own.network}. "
-            f"Nothing would answer, so it is left out. Did you mean {near}?"
+            f"{service.name} points to {service.target}, which is in no zone{where}. "
+            f"Nothing would answer, so it is left out.{near}"
         )
-    if own.external is None:
+    if service.target == actual.gateway:
+        return f"{service.name} points to {service.target}, dom0 itself in {actual.name}. Name a machine, or ZONE=none."
+    if own and service.external is None:
         return (
             f"{service.name} can't be published: {own.name} has no external address. "
             "Give the zone one, then read the file again."
@@ -68,7 +71,7 @@ def _unusable(site: Site, services: Mapping[int, Service], line: int, service: S
     if actual.isolated:
         return (
             f"{service.name} points to {service.target} in {actual.name}, which is isolated from the Internet. "
-            f"Give {actual.name} an external address, or choose a machine of {own.name}."
+            f"Give {actual.name} an external address, or choose a machine of another zone."
         )
     for other_line, other in services.items():
         same = other_line < line and other.target and other.external == service.external
@@ -78,6 +81,11 @@ def _unusable(site: Site, services: Mapping[int, Service], line: int, service: S
                 "one port leads to one machine. Choose another port."
             )
     return ""
+
+
+def _publisher(site: Site, service: Service) -> Zone | None:
+    """The zone a service belongs to; none where only its address is named."""
+    return next((z for z in site.zones if z.number == service.zone), None)
 
 
 def _nearest(target: str, zone: Zone) -> str:
@@ -93,9 +101,8 @@ def _oddities(
             if other.target and other.nic == service.nic and other.ports.overlaps(service.ports):
                 yield Severity.WARNING, _shadowed(site, service, other)
         return
-    own = next(z for z in site.zones if z.number == service.zone)
-    actual = site.zone_of(service.target)
-    if actual and actual != own and not unusable:
+    own, actual = _publisher(site, service), site.zone_of(service.target)
+    if own and actual and actual != own and not unusable:
         yield (
             Severity.INFO,
             f"{service.name} belongs to {own.name}, its target {service.target} is in {actual.name}. "

@@ -6,14 +6,11 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 
+from firewall import own_rule_lint
 from firewall.findings import Problem
 from firewall.specs import DOM0, INTERNET, RESERVED, VPN, Cell, CustomRule, Ports, Service, Site, Zone
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,30}")
-#: Options that decide what a rule is about; another table, another chain or a file are none of them.
-_REFUSED_OPTIONS = re.compile(r"(-t|--table|-[AIDRFLSNXPEZ]|--(append|insert|delete|flush|new-chain|policy)\S*)")
-_ARGUMENT = re.compile(r"[A-Za-z0-9!.,:/+_%=@-]+")
-_VERDICTS = ("ACCEPT", "DROP", "REJECT", "RETURN", "LOG")
 
 
 def problems(site: Site) -> tuple[Problem, ...]:
@@ -24,7 +21,7 @@ def problems(site: Site) -> tuple[Problem, ...]:
         *_published_twice(site),
         *_restrictions(site),
         *_policy(site),
-        *(p for rule in site.custom for p in custom_problems(rule)),
+        *(p for rule in site.custom for p in custom_problems(rule, site)),
         *_admin(site),
     ]
     return tuple(sorted(found, key=lambda p: not p.blocks))
@@ -232,23 +229,9 @@ def _zone_to_dom0(site: Site, cell: Cell, about: str) -> Iterator[Problem]:
             )
 
 
-def custom_problems(rule: CustomRule) -> Iterator[Problem]:
-    """Why a custom rule can't be taken; the scratch namespace tells the rest."""
-    about = f"own rule in {rule.place}"
-    words = rule.rule.split(" ")
-    if not rule.rule.strip() or not all(_ARGUMENT.fullmatch(w) for w in words):
-        yield Problem(
-            about=about,
-            field="rule",
-            sentence="A rule is iptables arguments on one line, separated by single spaces, without quotes: "
-            "-i eth0 -p tcp --dport 9100 -j ACCEPT",
-        )
-    elif any(_REFUSED_OPTIONS.fullmatch(w) for w in words):
-        yield Problem(
-            about=about, field="rule", sentence=f"Table, chain and command come from {rule.place}; leave them out."
-        )
-    elif "-j" not in words[:-1] or words[words.index("-j") + 1] not in _VERDICTS:
-        yield Problem(about=about, field="rule", sentence=f"The rule must end in -j and one of {', '.join(_VERDICTS)}.")
+def custom_problems(rule: CustomRule, site: Site | None = None) -> Iterator[Problem]:
+    """Why a custom rule can't be taken, and what it opens beyond what was meant; a trial load tells the rest."""
+    yield from own_rule_lint.problems(rule, site)
 
 
 def _admin(site: Site) -> Iterator[Problem]:
