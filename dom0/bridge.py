@@ -5,7 +5,17 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from dom0.steps import Hand
+
 Argv = tuple[str, ...]
+
+#: How `State.services` names a bridge's ceilings: "shaping:xen-br1".
+SHAPING = "shaping:"
+
+
+def ceilings(in_kbit: int, out_kbit: int) -> str:
+    """How the observed state says ceilings: "to 10000 from 5000", in kbit/s, 0 for none; "" for none at all."""
+    return f"to {in_kbit} from {out_kbit}" if in_kbit or out_kbit else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +54,12 @@ def read(text: str) -> Bridge:
     """The bridge of a kept file. Raises ValueError, KeyError, TypeError or AttributeError where it is none."""
     data = json.loads(text)
     return Bridge(**{**data, "sysctls": tuple(data["sysctls"].items())})
+
+
+def shape(name: str, in_kbit: int, out_kbit: int) -> Hand:
+    """Set the bridge's ceilings, in kbit/s; 0 takes one off."""
+    rates = (("in_kbit", str(in_kbit)), ("out_kbit", str(out_kbit)))
+    return Hand(verb="zone-shape", args=(("bridge", name), *rates))
 
 
 def settings(pairs: tuple[tuple[str, str], ...]) -> Argv:

@@ -20,9 +20,13 @@ INSIDE = "fr-inside"
 #: nft table of family bridge and its set of (vif, MAC, IPv4 address).
 TABLE = "fridu"
 VIFS = "members"
+#: Mark of a frame the bridge table found to come from its own machine.
+KNOWN = 0x40000000
 
 #: A machine's DHCP question and its ARP probe come from nowhere.
 NOWHERE = "0.0.0.0"  # noqa: S104
+#: Keys by which a plan asks for every element of a set (`dom0.network.found_members`).
+EVERY_NET, EVERY_INSIDE, EVERY_VIF = f"{ZNET} *", f"{INSIDE} *", f"{VIFS} *"
 LOOPBACK = "127.0.0.0/8"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,14}")
@@ -93,6 +97,18 @@ def machine_member(vif: str, mac: str, ip: str) -> tuple[Member, ...]:
     _checked(_MAC, mac.lower(), "a MAC")
     _checked(_IP, ip, "an address")
     return tuple(Member(set=VIFS, element=f'"{vif}" . {mac.lower()} . {each}') for each in (ip, NOWHERE))
+
+
+def of_bridge(keys: Iterable[str], bridge: str) -> tuple[Member, ...]:
+    """The elements among the observed `keys` that say a subnet sits on `bridge`."""
+    heads = tuple(key.removeprefix(f"{ZNET} ") for key in keys if key.startswith(f"{ZNET} "))
+    return tuple(Member(set=ZNET, element=head) for head in heads if head.endswith(f",{bridge}"))
+
+
+def of_vif(keys: Iterable[str], vif: str) -> tuple[Member, ...]:
+    """The elements among the observed `keys` that say which MAC and address a vif has."""
+    heads = tuple(key.removeprefix(f"{VIFS} ") for key in keys if key.startswith(f'{VIFS} "{vif}" . '))
+    return tuple(Member(set=VIFS, element=head) for head in heads)
 
 
 def boot_files(members: Iterable[Member]) -> tuple[str, str]:

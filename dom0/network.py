@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dom0 import addresses, dnsmasq, files, members, runner, shaping
+from dom0.bridge import SHAPING
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import Link
@@ -78,7 +79,7 @@ def found_members(keys: Collection[str]) -> dict[str, str]:
 def services(config: HostConfig, names: Collection[str]) -> dict[str, str]:
     """What of ours runs: of a daemon ("dnsmasq:ZONE") the digest of the configuration it was started with, of a
     bridge's ceilings ("shaping:BRIDGE") what they are."""
-    found = shaping.found([name for name in names if name.startswith(shaping.KEY)])
+    found = shaping.found([name for name in names if name.startswith(SHAPING)])
     for name in names:
         what, _, zone = name.partition(":")
         pid = _pid(_files(config, zone)) if what == "dnsmasq" else None

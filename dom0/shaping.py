@@ -14,20 +14,14 @@ import re
 from collections.abc import Callable, Collection, Mapping
 
 from dom0 import runner
+from dom0.bridge import SHAPING, ceilings
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
 
-#: How `State.services` names a bridge's ceilings: "shaping:xen-br1".
-KEY = "shaping:"
 ODD = "?"  # something is there, but not as we set it
 
 _RATE = re.compile(r"^class htb 1:1 root .*?\brate (\d+)([KMG]?)bit ceil (\d+)([KMG]?)bit", re.MULTILINE)
 _UNIT = {"": 1, "K": 1000, "M": 1_000_000, "G": 1_000_000_000}
-
-
-def text(in_kbit: int, out_kbit: int) -> str:
-    """How the observed state names ceilings: "to 10000 from 5000", in kbit/s, 0 for none; "" for none at all."""
-    return f"to {in_kbit} from {out_kbit}" if in_kbit or out_kbit else ""
 
 
 def ifb_of(bridge: str) -> str:
@@ -37,10 +31,10 @@ def ifb_of(bridge: str) -> str:
 
 
 def found(names: Collection[str]) -> dict[str, str]:
-    """The ceilings of the bridges named "shaping:BRIDGE" that have any, as `text` says them; "?" for a half one."""
+    """The ceilings of the bridges named "shaping:BRIDGE" that have any, as `ceilings` says them; "?" for a half one."""
     out = {}
     for name in names:
-        bridge = name.removeprefix(KEY)
+        bridge = name.removeprefix(SHAPING)
         towards, away = _ceiling(bridge), _led(bridge)
         if towards != "0" or away != "0":
             out[name] = f"to {towards} from {away}"
@@ -138,7 +132,7 @@ def zone_shape(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
             f"This kernel does not shape as asked: {error}",
             note="It needs sch_htb, sch_ingress, cls_u32, act_mirred and ifb: modprobe them, or take the ceiling off.",
         ) from error
-    return f"{bridge}: {text(in_kbit, out_kbit) or 'no ceiling'} kbit/s"
+    return f"{bridge}: {ceilings(in_kbit, out_kbit) or 'no ceiling'} kbit/s"
 
 
 VERBS: dict[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {"zone-shape": zone_shape}

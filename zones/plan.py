@@ -5,6 +5,7 @@ Seen from the host nothing of a zone is destroyed but its bridge, and that only 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import IPv4Interface
 
@@ -17,11 +18,19 @@ from dom0.steps import Command, Drop, Put, RemoveFile, Step, WriteFile
 from zones import render
 from zones.specs import ZoneSpec
 
+Settle = Callable[[Draft], None]
 
-def present(spec: ZoneSpec, state: State) -> Plan:
-    """Steps after which the zone is on the host: bridge, settings, address, membership, DHCP and DNS.
 
-    Raises Refused where the bridge or its addresses are somebody else's.
+def _nobody(draft: Draft) -> None:
+    """A zone without machines has nobody to settle."""
+
+
+def present(spec: ZoneSpec, state: State, settle: Settle = _nobody) -> Plan:
+    """Steps after which the zone is on the host: bridge, settings, address, bandwidth, membership, DHCP and DNS.
+
+    `settle` adds what its machines need, after the new membership and before dnsmasq starts with it: dnsmasq
+    forgets an address a machine had only when it starts. Membership nobody wishes any more goes last. Raises
+    Refused where the bridge or its addresses are somebody else's.
     """
     _refuse_strangers(spec, state)
     draft = Draft(state)
@@ -29,9 +38,12 @@ def present(spec: ZoneSpec, state: State) -> Plan:
     _settings(spec, draft)
     _address(spec, draft)
     _up(spec, draft)
+    _shape(spec, draft)
     _membership(spec, draft)
+    settle(draft)
     _dnsmasq(spec, draft)
     _keep(spec, draft)
+    _forget_former(spec, draft)
     return draft.plan()
 
 
@@ -42,6 +54,7 @@ def absent(spec: ZoneSpec, state: State) -> Plan:
         _remove(draft, "boot", f"Forget {spec.name} for the next boot", path)
     _no_dnsmasq(spec, draft)
     _no_bridge(spec, draft)
+    _forget_former(spec, draft)
     _no_membership(spec, draft)
     return draft.plan()
 
@@ -51,8 +64,8 @@ def looked_at(spec: ZoneSpec) -> dict[str, tuple[str, ...]]:
     return {
         "links": ("*",),
         "sysctls": (render.V6, *(key for key, _ in render.sysctls(spec.bridge))),
-        "services": (dnsmasq.service(spec.name),),
-        "members": tuple(m.key for m in _members(spec)),
+        "services": (dnsmasq.service(spec.name), _shaping(spec)),
+        "members": (*(m.key for m in _members(spec)), members.EVERY_NET, members.EVERY_INSIDE),
         "files": (spec.files.conf, spec.files.leases, spec.bridge_file, spec.members_file),
     }
 
@@ -116,10 +129,16 @@ def _address(spec: ZoneSpec, draft: Draft) -> None:
     if found == (wanted,):
         draft.so("address", f"{spec.bridge} has {wanted}")
     for other in found:
-        if other != wanted:
-            _ip_address(spec, draft, "del", other, tuple(a for a in _addresses(spec, draft) if a != other))
-    if wanted not in found:
-        _ip_address(spec, draft, "add", wanted, (*_addresses(spec, draft), wanted))
+        if other != wanted and other in _addresses(spec, draft):
+            # The kernel may take further addresses of the same subnet along with the first one.
+            _ip_address(spec, draft, "del", other, tuple(a for a in _addresses(spec, draft) if not _same(a, other)))
+    if wanted not in _addresses(spec, draft):
+        verb = "replace" if wanted in found else "add"
+        _ip_address(spec, draft, verb, wanted, (*_addresses(spec, draft), wanted))
+
+
+def _same(one: str, other: str) -> bool:
+    return IPv4Interface(one).network == IPv4Interface(other).network
 
 
 def _addresses(spec: ZoneSpec, draft: Draft) -> tuple[str, ...]:
@@ -128,7 +147,7 @@ def _addresses(spec: ZoneSpec, draft: Draft) -> tuple[str, ...]:
 
 def _ip_address(spec: ZoneSpec, draft: Draft, verb: str, address: str, left: tuple[str, ...]) -> None:
     link = replace(draft.state.links[spec.bridge], addresses=left)
-    says = f"Give {spec.bridge} the address {address}" if verb == "add" else f"Take {address} from {spec.bridge}"
+    says = f"Take {address} from {spec.bridge}" if verb == "del" else f"Give {spec.bridge} the address {address}"
     draft.do(
         Step(
             stage="address",
@@ -154,6 +173,27 @@ def _up(spec: ZoneSpec, draft: Draft) -> None:
     )
 
 
+def _shaping(spec: ZoneSpec) -> str:
+    return f"{bridge.SHAPING}{spec.bridge}"
+
+
+def _shape(spec: ZoneSpec, draft: Draft) -> None:
+    found, wanted = draft.state.services.get(_shaping(spec), ""), spec.ceilings
+    if found == wanted:
+        if wanted:
+            draft.so("bandwidth", f"{spec.bridge} {_rates(spec)}")
+        return
+    key = _shaping(spec)
+    effect = Put(room="services", key=key, value=wanted) if wanted else Drop(room="services", key=key)
+    action = bridge.shape(spec.bridge, spec.in_kbit, spec.out_kbit)
+    draft.do(Step(stage="bandwidth", title=f"See that {spec.bridge} {_rates(spec)}", action=action, effect=(effect,)))
+
+
+def _rates(spec: ZoneSpec) -> str:
+    said = [f"{kbit} kbit/s {way}" for kbit, way in ((spec.in_kbit, "to"), (spec.out_kbit, "from")) if kbit]
+    return f"carries at most {' and '.join(said)} its machines" if said else "carries what it can"
+
+
 def _members(spec: ZoneSpec) -> tuple[Member, ...]:
     own = members.zone_members(spec.bridge, str(spec.network))
     return (*own, *members.host_members(spec.vpn_network))
@@ -168,6 +208,21 @@ def _membership(spec: ZoneSpec, draft: Draft) -> None:
         draft.do(Step(stage="members", title="Make sure the firewall's sets exist", action=Command(argv=argv)))
     for member in missing:
         _member(draft, f"Tell the firewall: {member.element} in {member.set}", member.add, present=member.key)
+
+
+def _forget_former(spec: ZoneSpec, draft: Draft) -> None:
+    """Subnets the sets still have on this bridge; the entry that names the bridge goes last: it tells of the other."""
+    wanted = {m.key for m in _members(spec)}
+    keys = tuple(draft.state.members)
+    for former in members.of_bridge(keys, spec.bridge):
+        if former.key in wanted:
+            continue
+        network = former.element.partition(",")[0]
+        inside = Member(set=members.INSIDE, element=network)
+        shared = any(key.startswith(f"{members.ZNET} {network},") for key in keys if key != former.key)
+        gone = [inside] if inside.key in keys and inside.key not in wanted and not shared else []
+        for member in (*gone, former):
+            _member(draft, f"Take {member.element} out of {member.set}", member.remove, gone=member.key)
 
 
 def _keep(spec: ZoneSpec, draft: Draft) -> None:
@@ -242,6 +297,10 @@ def _no_dnsmasq(spec: ZoneSpec, draft: Draft) -> None:
 
 def _no_bridge(spec: ZoneSpec, draft: Draft) -> None:
     link = draft.state.links.get(spec.bridge)
+    if _shaping(spec) in draft.state.services and (link is None or _ours(spec, link)):
+        gone = (Drop(room="services", key=_shaping(spec)),)
+        says = f"Take the ceilings off {spec.bridge}"
+        draft.do(Step(stage="bandwidth", title=says, action=bridge.shape(spec.bridge, 0, 0), effect=gone))
     if link is None:
         draft.so("bridge", f"{spec.bridge} is gone")
         return

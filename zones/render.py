@@ -43,11 +43,14 @@ def bridge(spec: ZoneSpec) -> Bridge:
         mac=bridge_mac(spec.host, spec.name),
         address=str(spec.interface),
         sysctls=sysctls(spec.bridge),
+        in_kbit=spec.in_kbit,
+        out_kbit=spec.out_kbit,
     )
 
 
 def dnsmasq_conf(spec: ZoneSpec) -> str:
-    """The zone's dnsmasq.conf: DHCP for known machines only, names of the zone, nothing on another interface."""
+    """The zone's dnsmasq.conf: DHCP for known machines (others: from the lease range alone, where there is one), names
+    of the zone, nothing on another interface."""
     lines = [
         f"# Zone {spec.name}, written by Fridu. A change made here is overwritten by the zone's next job.",
         f"interface={spec.bridge}",
@@ -68,6 +71,10 @@ def dnsmasq_conf(spec: ZoneSpec) -> str:
         "bogus-priv",
         "quiet-dhcp",
     ]
+    if spec.lease_first:
+        lines.append(f"dhcp-range={spec.lease_first},{spec.lease_last},{spec.network.netmask},{LEASE}")
+        # A guest nobody entered gets an address, not the name it asks for.
+        lines.append("dhcp-ignore-names=tag:!known")
     if spec.domain:
         lines += [f"domain={spec.domain}", f"local=/{spec.domain}/", "expand-hosts"]
     lines.append("no-resolv" if spec.isolated else "resolv-file=/etc/resolv.conf")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv4Network
 
+from dom0.bridge import ceilings
 from dom0.dnsmasq import Files
 
 
@@ -21,6 +22,10 @@ class ZoneSpec:
     domain: str
     files: Files
     vpn_network: str = ""
+    lease_first: str = ""  # of the range for guests nobody entered; "": they get no address
+    lease_last: str = ""
+    in_kbit: int = 0  # ceiling of what goes to its machines, kbit/s; 0: none
+    out_kbit: int = 0  # and of what leaves the zone
 
     @property
     def interface(self) -> IPv4Interface:
@@ -29,6 +34,10 @@ class ZoneSpec:
     @property
     def network(self) -> IPv4Network:
         return self.interface.network
+
+    @property
+    def ceilings(self) -> str:
+        return ceilings(self.in_kbit, self.out_kbit)
 
     @property
     def members_file(self) -> str:
