@@ -175,7 +175,8 @@ def subnet(gateway: str, mask: str) -> str:
         )
     if inside in (network.network_address, network.broadcast_address):
         raise NotUnderstood(
-            f"INT={gateway} stands for all of {network}, not for dom0 in it. INT={network.network_address + 1} would do."
+            f"INT={gateway} stands for all of {network}, not for dom0 in it. "
+            f"INT={network.network_address + 1} would do."
         )
     if not any(network.subnet_of(private) for private in INSIDE):
         raise NotUnderstood(

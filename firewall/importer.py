@@ -366,11 +366,10 @@ class _Parser:
             restrictions=tuple(self.restrictions.values()),
         )
         ordered = sorted(self.findings, key=lambda f: f.line)
-        asked = tuple(dict.fromkeys(self.asked))
         return Read(
             site=site,
             findings=tuple(ordered),
-            asked=asked,
+            asked=tuple(dict.fromkeys(self.asked)),
             left_out=left_out,
             review=self.unread(),
             until=customs.until,

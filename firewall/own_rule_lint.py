@@ -99,7 +99,7 @@ _TARGET_OPTIONS: Mapping[str, Mapping[str, int]] = {
     },
 }
 _WHY_NOT: Mapping[str, str] = {
-    "comment": "Comments name the object that decides, and only the panel writes them. Your reason goes into its field.",
+    "comment": "Comments name the object that decides; only the panel writes them. Your reason has a field.",
     "physdev": "It turns bridge-nf-call-iptables on for the whole host. Name the zone's bridge with -i or -o instead.",
     "bpf": "It runs a program from a file or in numbers nobody can read back.",
     "u32": "Nobody can read back what it matches.",
@@ -303,7 +303,7 @@ def _new_only(rule: Parsed) -> bool:
 def _from_anybody(rule: Parsed, site: Site) -> bool:
     """Whether a stranger on the Internet can be meant: through a card, or through no interface in particular."""
     sender = rule.options.get("-s", ("0.0.0.0/0",))[0]
-    if (rule.only("-s") and int((sender.split("/") + ["32"])[1]) >= 8) or rule.only("--src-range"):
+    if (rule.only("-s") and int([*sender.split("/"), "32"][1]) >= 8) or rule.only("--src-range"):
         return False
     if not rule.only("-i"):
         return True
