@@ -1,21 +1,27 @@
-"""Our chains among foreign ones: what of an `iptables-save` is ours, and how our file is put in. Pure.
+"""Our chains among foreign ones: what of an `iptables-save` is ours, and the least that makes it what is wanted. Pure.
 
 The files of a revision hold only our own `fr-*` chains and never a jump: iptables-restore --noflush
 would add a jump again each time, and flushing a built-in chain would throw out Docker's and Xen's rules.
-So the jumps that are missing, and the chains that are ours but no longer wanted, are spliced in at apply.
+So the jumps that are missing, and the chains that are ours but no longer wanted, are spliced in at apply,
+and a chain that is loaded as wanted already is left alone, its counters too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
 PREFIX = "fr-"
+#: In the order in which a failure can only close; the order a rule file must have too.
+TABLES = ("raw", "mangle", "filter", "nat")
+ACCEPT = "ACCEPT"
 
 #: By table: built-in chain and the rule that leads into ours. It stands in front: nothing foreign runs before.
 JUMPS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "raw": (("PREROUTING", "-j fr-antispoof"),),
+    "mangle": (("POSTROUTING", "-j fr-checksum"),),
     "filter": (("INPUT", "-j fr-in"), ("FORWARD", "-j fr-fwd"), ("OUTPUT", "-j fr-out")),
     "nat": (
         ("PREROUTING", "-m addrtype --dst-type LOCAL -j fr-dnat"),
@@ -24,133 +30,152 @@ JUMPS: Mapping[str, tuple[tuple[str, str], ...]] = {
     ),
 }
 
+_COUNTERS = re.compile(r" \[\d+:\d+\]$")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Tables:
-    """A save or restore text, by table: our chains, our rules in order, foreign chains' rules, policies."""
+class Table:
+    """One table of a save or restore text: our chains with their rules, the rules of foreign chains, policies.
 
-    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    rules: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    foreign: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    policies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    Rules are whole lines (`-A fr-in -i lo -j ACCEPT`) in their order.
+    """
+
+    chains: Mapping[str, tuple[str, ...]]
+    foreign: tuple[str, ...] = ()
+    policies: Mapping[str, str]
 
 
-def read(text: str) -> Tables:
-    """Parse the output of iptables-save (either family), or a file for iptables-restore."""
-    chains: dict[str, tuple[str, ...]] = {}
-    rules: dict[str, tuple[str, ...]] = {}
-    foreign: dict[str, tuple[str, ...]] = {}
-    policies: dict[str, dict[str, str]] = {}
+_NOTHING = Table(chains={}, policies={})
+
+
+@lru_cache(maxsize=8)  # the same live text is asked about several times in one apply
+def read(text: str) -> Mapping[str, Table]:
+    """The output of iptables-save (either family, with counters or without), or a file for iptables-restore."""
+    out: dict[str, Table] = {}
+    chains: dict[str, list[str]] = {}
+    foreign: list[str] = []
+    policies: dict[str, str] = {}
     table = ""
     for line in text.splitlines():
-        if line.startswith("*"):
-            table = line[1:].strip()
-            chains[table], rules[table], foreign[table], policies[table] = (), (), (), {}
+        if line.startswith("["):
+            line = line.partition("] ")[2]
+        if line.startswith("-A fr-"):
+            chains.setdefault(line[3:].split(" ", 1)[0], []).append(line)
+        elif line.startswith("-A "):
+            foreign.append(line)
         elif line.startswith(":"):
             name, policy = line[1:].split()[:2]
             if name.startswith(PREFIX):
-                chains[table] += (name,)
+                chains.setdefault(name, [])
             elif policy != "-":
-                policies[table][name] = policy
-        elif line.startswith(f"-A {PREFIX}"):
-            rules[table] += (line,)
-        elif line.startswith("-A "):
-            foreign[table] += (line,)
-    return Tables(chains=chains, rules=rules, foreign=foreign, policies=policies)
+                policies[name] = policy
+        elif line.startswith("*"):
+            table, chains, foreign, policies = line[1:].strip(), {}, [], {}
+        elif line == "COMMIT":
+            frozen = {chain: tuple(rules) for chain, rules in chains.items()}
+            out[table] = Table(chains=frozen, foreign=tuple(foreign), policies=policies)
+    return out
 
 
 def normal(save: str) -> str:
     """A save without dates and counters: it changes only when the rules do."""
     lines = (line for line in save.splitlines() if line and not line.startswith("#"))
-    return "".join(re.sub(r"^(:\S+ \S+) \[\d+:\d+\]$", r"\1 [0:0]", line) + "\n" for line in lines)
+    return "".join((_COUNTERS.sub(" [0:0]", line) if line.startswith(":") else line) + "\n" for line in lines)
 
 
 def ours(save: str) -> str:
     """The part of a save that is ours, in a form that is equal exactly when the rules are.
 
     Chains sorted (iptables prints them in the order of their making), rules grouped by chain in their
-    order, our jumps with whether they stand in front, policies of the built-in chains we set.
+    order, our jumps that stand in front, policies of the built-in chains we set.
     """
     found = read(save)
-    out: list[str] = []
-    for table in ("raw", "filter", "nat"):
-        out.append(f"*{table}")
-        if table == "filter":
-            policies = found.policies.get(table, {})
-            out += [f":{chain} {policies.get(chain, 'ACCEPT')}" for chain in ("INPUT", "FORWARD")]
-        out += [line for line, in_front in _jumps(found, table) if in_front]
-        for chain in sorted(found.chains.get(table, ())):
-            out.append(f":{chain}")
-            out += [line for line in found.rules.get(table, ()) if line.split()[1] == chain]
-    return "\n".join(out) + "\n"
+    return _said(found, {table: _in_front(found.get(table, _NOTHING), table) for table in TABLES})
 
 
 def wanted(text: str) -> str:
     """What `ours` will say once the restore file `text` is applied."""
-    return ours(applied(text))
+    file = read(text)
+    return _said(file, {table: _jumps(file.get(table, _NOTHING), table) for table in TABLES})
+
+
+def _said(found: Mapping[str, Table], jumps: Mapping[str, list[str]]) -> str:
+    out: list[str] = []
+    for name in TABLES:
+        table = found.get(name, _NOTHING)
+        out.append(f"*{name}")
+        if name == "filter":
+            out += [f":{chain} {table.policies.get(chain, ACCEPT)}" for chain in ("INPUT", "FORWARD", "OUTPUT")]
+        out += jumps[name]
+        for chain in sorted(table.chains):
+            out.append(f":{chain}")
+            out += table.chains[chain]
+    return "\n".join(out) + "\n"
 
 
 def applied(text: str) -> str:
     """The save of a host that had nothing and got the restore file `text`."""
-    file = read(text)
     out: list[str] = []
-    for table, chains in file.chains.items():
-        out += [f"*{table}", *(f":{chain} {policy} [0:0]" for chain, policy in file.policies[table].items())]
-        out += [f":{chain} - [0:0]" for chain in chains]
-        out += [f"-A {chain} {rule}" for chain, rule in _possible(file, table)]
-        out += [*file.rules[table], "COMMIT"]
+    for name, table in read(text).items():
+        out += [f"*{name}", *(f":{chain} {policy} [0:0]" for chain, policy in table.policies.items())]
+        out += [f":{chain} - [0:0]" for chain in table.chains]
+        out += _jumps(table, name)
+        for rules in table.chains.values():
+            out += rules
+        out.append("COMMIT")
     return "\n".join(out) + "\n"
 
 
 def splice(text: str, save: str) -> str:
-    """The restore file `text` with what this host's rules (`save`) need besides: jumps put in front,
-    chains of ours that `text` no longer has thrown out. Feed it to `iptables-restore --noflush`.
+    """The least that turns this host's rules (`save`) into the restore file `text`; "" where they are so already.
+
+    For `iptables-restore --noflush`: only tables that differ, in them only chains that differ (declared, so
+    emptied and filled anew in one commit), jumps put in front, chains that `text` no longer has thrown out.
     """
     file, live = read(text), read(save)
+    order = [*file, *(table for table in TABLES if table not in file)]
     out: list[str] = []
-    table = ""
-    for line in text.splitlines():
-        if line.startswith("*"):
-            table = line[1:].strip()
-        stale = [c for c in live.chains.get(table, ()) if c not in file.chains.get(table, ())]
-        if line == "COMMIT":
-            out += [f"-X {chain}" for chain in stale]
-        if line.startswith("-A ") and not any(x.startswith("-") for x in out[_start(out) :]):
-            out += _put_in_front(file, live, table)
-        out.append(line)
-        if line.startswith("*"):
-            # Declared, so emptied first: nothing of ours refers to them when they are thrown out.
-            out += [f":{chain} - [0:0]" for chain in stale]
-    return "\n".join(out) + "\n"
+    for name in order:
+        table = file.get(name, _NOTHING)
+        found = live.get(name, _NOTHING)
+        if lines := list(_changes(name, table, found)):
+            out += [f"*{name}", *lines, "COMMIT"]
+    return "\n".join([*out, ""]) if out else ""
 
 
-def _start(lines: list[str]) -> int:
-    """Where the table being written begins."""
-    return max(i for i, line in enumerate(lines) if line.startswith("*"))
-
-
-def _possible(file: Tables, table: str) -> tuple[tuple[str, str], ...]:
-    """The jumps into chains this file has: an IPv6 file knows fewer."""
-    return tuple((c, r) for c, r in JUMPS.get(table, ()) if r.split()[-1] in file.chains.get(table, ()))
-
-
-def _jumps(found: Tables, table: str) -> list[tuple[str, bool]]:
-    """Our jumps that are there, each with whether it is the first rule of its chain and the only one."""
-    out = []
-    for chain, rule in JUMPS.get(table, ()):
-        line = f"-A {chain} {rule}"
-        same_chain = [x for x in found.foreign.get(table, ()) if x.split()[1] == chain]
-        if line in same_chain:
-            out.append((line, same_chain[0] == line and same_chain.count(line) == 1))
-    return out
-
-
-def _put_in_front(file: Tables, live: Tables, table: str) -> list[str]:
-    in_front = {line for line, first in _jumps(live, table) if first}
-    out: list[str] = []
-    for chain, rule in _possible(file, table):
-        line = f"-A {chain} {rule}"
+def _changes(name: str, table: Table, live: Table) -> Iterator[str]:
+    stale = [chain for chain in live.chains if chain not in table.chains]
+    changed = [chain for chain, rules in table.chains.items() if live.chains.get(chain) != rules]
+    for chain, policy in table.policies.items():
+        if live.policies.get(chain, ACCEPT) != policy:
+            yield f":{chain} {policy} [0:0]"
+    # Declared, so emptied first: nothing of ours refers to the stale ones when they are thrown out.
+    yield from (f":{chain} - [0:0]" for chain in (*changed, *stale))
+    for line in live.foreign:
+        words = line.split()
+        if words[-1] in stale and words[-2] in ("-j", "-g"):
+            yield f"-D {line[3:]}"
+    in_front = _in_front(live, name)
+    for line in _jumps(table, name):
         if line not in in_front:
-            out += [f"-D {chain} {rule}"] * list(live.foreign.get(table, ())).count(line)
-            out.append(f"-I {chain} {rule}")
+            yield from [f"-D {line[3:]}"] * live.foreign.count(line)
+            yield f"-I {line[3:]}"
+    for chain in changed:
+        yield from table.chains[chain]
+    yield from (f"-X {chain}" for chain in stale)
+
+
+def _jumps(table: Table, name: str) -> list[str]:
+    """The jumps into chains this table has: an IPv6 file knows fewer."""
+    return [f"-A {chain} {rule}" for chain, rule in JUMPS.get(name, ()) if rule.split()[-1] in table.chains]
+
+
+def _in_front(found: Table, name: str) -> list[str]:
+    """Our jumps that are the first rule of their chain, and stand there once."""
+    out = []
+    for chain, rule in JUMPS.get(name, ()):
+        line = f"-A {chain} {rule}"
+        same_chain = [x for x in found.foreign if x.startswith(f"-A {chain} ")]
+        if same_chain[:1] == [line] and same_chain.count(line) == 1:
+            out.append(line)
     return out

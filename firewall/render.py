@@ -1,7 +1,7 @@
 """Rules → the files of a revision, byte for byte the same for the same site. Pure.
 
-Four files, applied in this order: `sets.ipset`, `bridge.nft`, `v6.rules`, `v4.rules` (raw, filter, nat in
-itself); then the sysctls, forwarding last. They name the membership sets and never fill them.
+Four files, applied in this order: `sets.ipset`, `bridge.nft`, `v6.rules`, `v4.rules` (raw, mangle, filter,
+nat in itself); then the sysctls, forwarding last. They name the membership sets and never fill them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from dom0.chains import JUMPS
 from dom0.members import INSIDE, TABLE, VIFS, ZNET
 from firewall import rules
-from firewall.rules import KNOWN, Rule, Table
+from firewall.rule import Rule, Table
+from firewall.rules import KNOWN
 from firewall.specs import Site
 
 SETS, BRIDGE, V6, V4 = "sets.ipset", "bridge.nft", "v6.rules", "v4.rules"
@@ -48,21 +49,23 @@ def v4(site: Site) -> str:
 
 
 def v6(site: Site) -> str:
-    """IPv6 is closed: nothing in, nothing through, except answers to what dom0 itself asked."""
-    args = ["-i lo -j ACCEPT", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"]
-    # Neighbour discovery on the cards: without it dom0's own IPv6 questions get no answer.
+    """IPv6 is closed, the admin's ssh too: nothing in, nothing through, nothing to a zone.
+
+    Only answers to what dom0 itself asked on its cards come in, and neighbour discovery there: without it dom0's own
+    questions would get no answer. No router speaks to us (its advertisement could make a machine our default route).
+    """
+    bridges = f"{site.bridge_prefix}+"
+    rules = [("fr-in", "-i lo -j ACCEPT"), ("fr-in", f"-i {bridges} -j DROP")]
+    rules.append(("fr-in", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"))
     for nic in site.nics:
         for kind in (135, 136):
-            args.append(f"-i {nic} -p ipv6-icmp -m icmp6 --icmpv6-type {kind} -j ACCEPT")
+            rules.append(("fr-in", f"-i {nic} -p ipv6-icmp -m icmp6 --icmpv6-type {kind} -j ACCEPT"))
+    rules += [("fr-in", "-j DROP"), ("fr-fwd", "-j DROP"), ("fr-out", f"-o {bridges} -j DROP")]
     return _table(
         Table(
             name="filter",
-            chains=("fr-in", "fr-fwd"),
-            rules=(
-                *(Rule(chain="fr-in", args=a) for a in args),
-                Rule(chain="fr-in", args="-j DROP"),
-                Rule(chain="fr-fwd", args="-j DROP"),
-            ),
+            chains=("fr-in", "fr-fwd", "fr-out"),
+            rules=tuple(Rule(chain=chain, args=args) for chain, args in rules),
             policies=(("INPUT", "DROP"), ("FORWARD", "DROP"), ("OUTPUT", "ACCEPT")),
         )
     )

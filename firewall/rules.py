@@ -9,69 +9,38 @@ Where subnets sit is membership (`dom0.members`): the rules here only name its s
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from dom0.members import INSIDE, ZNET
-from firewall.specs import DOM0, INTERNET, PLACES, VPN, Cell, Ports, Restriction, Service, Site, Zone
+from firewall import nat
+from firewall.nat import BUCKET_ABOVE
+from firewall.rule import ECHO, Rule, Table, accept, match, policy_name, sent_to, span
+from firewall.specs import DOM0, INTERNET, PING, PLACES, VPN, Ports, Restriction, Service, Site, Zone
+
+__all__ = ("BUCKET_ABOVE", "KNOWN", "Rule", "Table", "dom0_services", "match", "tables")
 
 #: Open connections one machine may hold through or to dom0: it can't fill the table of all.
 CONNECTIONS_PER_MACHINE = 2000
-#: Above so many services, an address gets one chain per 64 ports: the last stays as near as the first.
-BUCKET_ABOVE = 300
 #: Mark of a frame the bridge table found to come from its own machine.
 KNOWN = 0x40000000
-PING = "-p icmp -m icmp --icmp-type 8"
 PING_LIMIT = "-m limit --limit 20/sec --limit-burst 40"
 CONNLIMIT = f"-m connlimit --connlimit-above {CONNECTIONS_PER_MACHINE} --connlimit-mask 32 --connlimit-saddr -j DROP"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rule:
-    """One rule: `args` follow `-A chain`; `about` names the object that asks for it ("" = the layout)."""
-
-    chain: str
-    args: str
-    about: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """A table's own chains in their order, policies of built-in chains, and the rules in their order."""
-
-    name: str
-    chains: tuple[str, ...]
-    rules: tuple[Rule, ...]
-    policies: tuple[tuple[str, str], ...] = ()
+INVALID = "-m conntrack --ctstate INVALID -j DROP"
+#: An answer: whatever opens no connection. Its flow may be forgotten, so its state says nothing.
+ANSWER = "! --tcp-flags FIN,SYN,RST,ACK SYN"
 
 
 def tables(site: Site) -> tuple[Table, ...]:
-    """The IPv4 tables in the order they are applied: raw, filter, nat.
+    """The IPv4 tables in the order they are applied: raw, mangle, filter, nat.
 
     If a later one fails, the worst is a new denial beside an old publication, never the reverse.
     """
-    return (_raw(site), _filter(site), _nat(site))
-
-
-def published(site: Site) -> tuple[Service, ...]:
-    """Services that lead to a machine, ordered by address, protocol and port."""
-    out = [s for s in site.services if s.target is not None]
-    return tuple(sorted(out, key=lambda s: (_numeric(s.external or ""), s.proto, s.port_first)))
+    return (_raw(site), _mangle(site), _filter(site), nat.table(site))
 
 
 def dom0_services(site: Site) -> tuple[Service, ...]:
-    """dom0's own services, ordered by card, address, protocol and port."""
-    out = [s for s in site.services if s.target is None]
-    return tuple(sorted(out, key=lambda s: (s.nic or "", s.external or "", s.proto, s.port_first)))
-
-
-def match(ports: Ports) -> str:
-    """Destination ports as iptables-save prints them."""
-    span = str(ports.first) if ports.first == ports.last else f"{ports.first}:{ports.last}"
-    return f"-p {ports.proto} -m {ports.proto} --dport {span}"
-
-
-def _numeric(ip: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in ip.split(".") if part)
+    """dom0's own services, each of one protocol, ordered by card, address, protocol and port."""
+    out = [one for s in site.services if s.target is None for one in s.each]
+    return tuple(sorted(out, key=lambda s: (s.nic or "", s.external or "", s.proto, s.port_first, s.name)))
 
 
 def _any_bridge(site: Site) -> str:
@@ -97,14 +66,38 @@ def _raw(site: Site) -> Table:
     return Table(name="raw", chains=(chain,), rules=tuple(Rule(chain=chain, args=a) for a in args))
 
 
+# mangle: a lease that every machine can read
+
+
+def _mangle(site: Site) -> Table:
+    """dnsmasq's answers leave with a checksum to be filled by a card there is none of between dom0 and a machine.
+
+    A DHCP client reads them raw; many drop one whose checksum is wrong (seen: 0x175c instead of 0x6eae on a veth).
+    """
+    args = f"-o {site.bridge_prefix}+ -p udp -m udp --sport 67 -j CHECKSUM --checksum-fill"
+    return Table(name="mangle", chains=("fr-checksum",), rules=(Rule(chain="fr-checksum", args=args),))
+
+
 # filter: who may open a connection to whom
 
 
 def _filter(site: Site) -> Table:
     custom = tuple(f"fr-{place}" for place in PLACES)
-    fixed = ("fr-in", "fr-fwd", "fr-out", "fr-ping", "fr-admin", "fr-zin", "fr-vin", "fr-dom0", "fr-vo", "fr-vi")
+    fixed = (
+        "fr-in",
+        "fr-fwd",
+        "fr-out",
+        "fr-ping",
+        "fr-stray",
+        "fr-admin",
+        "fr-zin",
+        "fr-vin",
+        "fr-dom0",
+        "fr-vo",
+        "fr-vi",
+    )
     zoned = tuple(name for z in site.zones for name in _zone_chains(site, z))
-    rules = (*_input(site), *_forward(site), *_output(), *_custom(site))
+    rules = (*_input(site), *_forward(site), *_output(site), *_custom(site))
     return Table(
         name="filter",
         chains=(*fixed, *custom, *zoned),
@@ -126,10 +119,12 @@ def _restriction_chain(zone: Zone, direction: str) -> str:
 
 def _input(site: Site) -> Iterator[Rule]:
     # Before "established": all pings of one sender are one flow, which nothing below would ever slow down.
-    yield Rule(chain="fr-in", args=f"{PING} -j fr-ping")
+    yield Rule(chain="fr-in", args=f"{ECHO} -j fr-ping")
     yield Rule(chain="fr-in", args="-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
     yield Rule(chain="fr-in", args="-i lo -j ACCEPT")
-    yield Rule(chain="fr-in", args="-m conntrack --ctstate INVALID -j DROP")
+    # An apply forgets every flow that ends at dom0, so the packets of those that live on have no state any more:
+    # the admin's, and those of dom0's own services, are judged one by one and stand before the INVALID drop.
+    yield Rule(chain="fr-in", args="-m conntrack --ctstate INVALID -j fr-stray")
     # Before the operator's own rules: nothing written there can shut the admin out.
     yield Rule(chain="fr-in", args="-j fr-admin")
     yield Rule(chain="fr-in", args="-j fr-before-input")
@@ -137,15 +132,42 @@ def _input(site: Site) -> Iterator[Rule]:
     if site.vpn:
         yield Rule(chain="fr-in", args=f"-i {site.vpn.interface} -j fr-vin")
     yield Rule(chain="fr-in", args="-j fr-dom0")
+    yield Rule(chain="fr-in", args=INVALID)
     yield Rule(chain="fr-in", args="-j fr-after-input")
     # After the operator's own rules, before anybody else's: a foreign ACCEPT opens nothing of ours.
     for nic in site.nics:
         yield Rule(chain="fr-in", args=f"-i {nic} -j DROP")
     yield from _pings(site)
+    yield from _strays(site)
     yield from _admin(site)
     yield from _from_zones(site)
     yield from _from_vpn(site)
     yield from _dom0(site)
+
+
+def _strays(site: Site) -> Iterator[Rule]:
+    """Where a port of dom0 leads to a machine on some address, a stray packet of that connection is not dom0's.
+
+    Its reset would end the machine's connection.
+    """
+    own = tuple(_own_tcp(site))
+    low, high = min(p.first for p in own), max(p.last for p in own)
+    for service in site.published:
+        if service.proto == "tcp" and service.port_first <= high and low <= service.port_last:
+            ports = service.ports
+            if any(ports.overlaps(p) for p in own):
+                args = f"-d {service.external}/32 {match(ports)} -j DROP"
+                yield Rule(chain="fr-stray", args=args, about=service.name)
+    if site.vpn:
+        for ip in dict.fromkeys(s.external for s in site.published):
+            yield Rule(chain="fr-stray", args=f"-d {ip}/32 -i {site.vpn.interface} -j DROP")
+
+
+def _own_tcp(site: Site) -> Iterator[Ports]:
+    """dom0's own open tcp ports towards the Internet."""
+    yield Ports(proto="tcp", first=site.ssh_port, last=site.ssh_port)
+    asked = (*(s.ports for s in dom0_services(site)), *(p for q in site.cell(INTERNET, DOM0).ports for p in q.each))
+    yield from (ports for ports in asked if ports.proto == "tcp")
 
 
 def _pings(site: Site) -> Iterator[Rule]:
@@ -154,39 +176,41 @@ def _pings(site: Site) -> Iterator[Rule]:
         yield Rule(chain="fr-ping", args=f"-i {interface} -j DROP")
 
 
+def _ways(site: Site) -> Iterator[tuple[str, int, str]]:
+    """The admin's ways in: interface, tcp port, name."""
+    for interface in (*site.nics, *((site.vpn.interface,) if site.vpn else ())):
+        yield interface, site.ssh_port, "admin-ssh"
+    if site.vpn and site.panel_port:
+        yield site.vpn.interface, site.panel_port, "admin-panel"
+
+
 def _admin(site: Site) -> Iterator[Rule]:
-    ssh = match(Ports(proto="tcp", first=site.ssh_port, last=site.ssh_port))
-    ways = [(nic, ssh, "admin-ssh") for nic in site.nics]
-    if site.vpn:
-        ways.append((site.vpn.interface, ssh, "admin-ssh"))
-        if site.panel_port:
-            panel = match(Ports(proto="tcp", first=site.panel_port, last=site.panel_port))
-            ways.append((site.vpn.interface, panel, "admin-panel"))
-    for interface, port, name in ways:
-        yield Rule(chain="fr-admin", args=f"-i {interface} {port} -m comment --comment {name} -j ACCEPT", about=name)
+    for interface, port, name in _ways(site):
+        args = f"-i {interface} -p tcp -m tcp --dport {port} -m comment --comment {name} -j ACCEPT"
+        yield Rule(chain="fr-admin", args=args, about=name)
 
 
 def _from_zones(site: Site) -> Iterator[Rule]:
     """What a machine may ask dom0 for: DHCP, DNS, ping, and single ports the policy names."""
+    # First: every question for a lease from another port of its own would be a connection too.
+    yield Rule(chain="fr-zin", args=CONNLIMIT)
     yield Rule(chain="fr-zin", args="-p udp -m udp --dport 67 -j ACCEPT")
     yield Rule(chain="fr-zin", args="-m addrtype ! --dst-type LOCAL --limit-iface-in -j DROP")
-    yield Rule(chain="fr-zin", args=CONNLIMIT)
     yield Rule(chain="fr-zin", args="-p udp -m udp --dport 53 -j ACCEPT")
     yield Rule(chain="fr-zin", args="-p tcp -m tcp --dport 53 -j ACCEPT")
-    yield Rule(chain="fr-zin", args=f"{PING} -j ACCEPT")
+    yield Rule(chain="fr-zin", args=f"{ECHO} -j ACCEPT")
     for zone in site.zones:
         cell = site.cell(zone.name, DOM0)
-        for ports in cell.ports:
-            yield Rule(chain="fr-zin", args=f"-i {zone.bridge} {match(ports)} -j ACCEPT", about=_policy_name(cell))
+        for each in (each for ports in cell.ports for each in ports.each if ports != PING):
+            yield Rule(chain="fr-zin", args=f"-i {zone.bridge} {match(each)} -j ACCEPT", about=policy_name(cell))
     yield Rule(chain="fr-zin", args="-j DROP")
 
 
 def _from_vpn(site: Site) -> Iterator[Rule]:
     if not site.vpn:
         return
-    yield Rule(chain="fr-vin", args=f"{PING} -j ACCEPT")
-    cell = site.cell(VPN, DOM0)
-    yield from _accept("fr-vin", "", cell)
+    yield Rule(chain="fr-vin", args=f"{ECHO} -j ACCEPT")
+    yield from accept("fr-vin", "", site.cell(VPN, DOM0))
     yield Rule(chain="fr-vin", args="-j fr-after-input")
     yield Rule(chain="fr-vin", args="-j DROP")
 
@@ -199,9 +223,9 @@ def _dom0(site: Site) -> Iterator[Rule]:
             yield Rule(chain="fr-dom0", args=args, about=service.name)
     cell = site.cell(INTERNET, DOM0)
     for nic in site.nics:
-        for ports in cell.ports:
-            yield Rule(chain="fr-dom0", args=f"-i {nic} {match(ports)} -j ACCEPT", about=_policy_name(cell))
-        yield Rule(chain="fr-dom0", args=f"-i {nic} {PING} -j ACCEPT")
+        for each in (each for ports in cell.ports for each in ports.each if ports != PING):
+            yield Rule(chain="fr-dom0", args=f"-i {nic} {match(each)} -j ACCEPT", about=policy_name(cell))
+        yield Rule(chain="fr-dom0", args=f"-i {nic} {ECHO} -j ACCEPT")
 
 
 def _forward(site: Site) -> Iterator[Rule]:
@@ -242,7 +266,7 @@ def _out_of(site: Site, zone: Zone) -> Iterator[Rule]:
         for nic in site.nics:
             yield Rule(chain=chain, args=f"-o {nic} -j DROP", about=zone.name)
     else:
-        yield from _accept(chain, f"-o {zone.nic} ", site.cell(zone.name, INTERNET))
+        yield from accept(chain, f"-o {zone.nic} ", site.cell(zone.name, INTERNET))
 
 
 def _into(site: Site, zone: Zone) -> Iterator[Rule]:
@@ -252,30 +276,18 @@ def _into(site: Site, zone: Zone) -> Iterator[Rule]:
         yield Rule(chain=chain, args="-m conntrack --ctstate DNAT -j ACCEPT")
     for other in site.zones:
         if other.number != zone.number:
-            yield from _accept(chain, f"-i {other.bridge} ", site.cell(other.name, zone.name))
+            yield from accept(chain, f"-i {other.bridge} ", site.cell(other.name, zone.name))
     if site.vpn:
-        yield from _accept(chain, f"-i {site.vpn.interface} ", site.cell(VPN, zone.name))
+        yield from accept(chain, f"-i {site.vpn.interface} ", site.cell(VPN, zone.name))
 
 
 def _vpn_forward(site: Site) -> Iterator[Rule]:
     if not site.vpn:
         return
     for nic in site.nics:
-        yield from _accept("fr-vo", f"-o {nic} ", site.cell(VPN, INTERNET))
+        yield from accept("fr-vo", f"-o {nic} ", site.cell(VPN, INTERNET))
     for zone in site.zones:
-        yield from _accept("fr-vi", f"-i {zone.bridge} ", site.cell(zone.name, VPN))
-
-
-def _accept(chain: str, where: str, cell: Cell) -> Iterator[Rule]:
-    if cell.everything:
-        yield Rule(chain=chain, args=f"{where}-j ACCEPT", about=_policy_name(cell))
-    else:
-        for ports in cell.ports:
-            yield Rule(chain=chain, args=f"{where}{match(ports)} -j ACCEPT", about=_policy_name(cell))
-
-
-def _policy_name(cell: Cell) -> str:
-    return f"policy {cell.source} → {cell.target}"
+        yield from accept("fr-vi", f"-i {zone.bridge} ", site.cell(zone.name, VPN))
 
 
 def _restricted(site: Site, zone: Zone, direction: str, chain: str) -> Iterator[Rule]:
@@ -289,27 +301,41 @@ def _restricted(site: Site, zone: Zone, direction: str, chain: str) -> Iterator[
 
 
 def _restriction(chain: str, restriction: Restriction) -> Iterator[Rule]:
-    """By the port the packet goes to, and by the one it was sent to: DNAT comes before filter."""
-    side = "-d" if restriction.direction == "out" else "-s"
-    where = f"{side} {_net(restriction.address)} " if restriction.address else ""
-    ports, name = restriction.ports, f"-m comment --comment {restriction.name}"
-    span = str(ports.first) if ports.first == ports.last else f"{ports.first}:{ports.last}"
-    verdict = {
-        "DROP": "-j DROP",
-        # ACCEPT exempts from the restrictions below it; it opens nothing that the policy closes.
-        "ACCEPT": "-j RETURN",
-        "REJECT": "-j REJECT --reject-with " + ("tcp-reset" if ports.proto == "tcp" else "icmp-port-unreachable"),
-    }[restriction.action]
-    original = f"-p {ports.proto} -m conntrack --ctorigdstport {span}"
-    for port in (match(ports), original):
-        yield Rule(chain=chain, args=f"{where}{port} {name} {verdict}", about=restriction.name)
+    verdict = {"DROP": "-j DROP", "ACCEPT": "-j RETURN", "REJECT": "-j REJECT --reject-with "}[restriction.action]
+    for ports in restriction.ports.each:
+        answer = ("tcp-reset" if ports.proto == "tcp" else "icmp-port-unreachable") if "REJECT" in verdict else ""
+        for way in _restricted_ways(restriction, ports):
+            args = f"{way} -m comment --comment {restriction.name} {verdict}{answer}"
+            yield Rule(chain=chain, args=args, about=restriction.name)
+
+
+def _restricted_ways(restriction: Restriction, ports: Ports) -> Iterator[str]:
+    """By the port the packet goes to, and by the one it was sent to: DNAT comes before filter.
+
+    "Only to" a public address of ours must look at where the packet was sent as well: it goes to a machine by now.
+    "Only from" sees the sender itself, which SNAT leaves alone until the packet is out. ACCEPT exempts from the
+    restrictions below it and opens nothing that the policy closes; it never exempts what was sent to another port.
+    """
+    out, address = restriction.direction == "out", restriction.address
+    where = f"{'-d' if out else '-s'} {_net(address)} " if address else ""
+    yield where + match(ports)
+    yield where + sent_to(ports)
+    if address and out:
+        original = f"-m conntrack --ctorigdst {address.removesuffix('/32')}"
+        yield f"-p {ports.proto} {original} --ctorigdstport {span(ports)}"
+        if restriction.action != "ACCEPT":
+            yield f"{match(ports)} {original}"
 
 
 def _net(address: str) -> str:
     return address if "/" in address else f"{address}/32"
 
 
-def _output() -> Iterator[Rule]:
+def _output(site: Site) -> Iterator[Rule]:
+    # The admin's answers, and nothing else, pass the operator's own rules and foreign ones.
+    for interface, port, name in _ways(site):
+        args = f"-o {interface} -p tcp -m tcp --sport {port} {ANSWER} -m comment --comment {name} -j ACCEPT"
+        yield Rule(chain="fr-out", args=args, about=name)
     yield Rule(chain="fr-out", args="-j fr-before-output")
     yield Rule(chain="fr-out", args="-j fr-after-output")
 
@@ -319,75 +345,3 @@ def _custom(site: Site) -> Iterator[Rule]:
         for rule in site.custom:
             if rule.place == place:
                 yield Rule(chain=f"fr-{place}", args=rule.rule, about=rule.reason or "own rule")
-
-
-# nat: what is published, and the address each zone leaves with
-
-
-def _nat(site: Site) -> Table:
-    chains, rules = ["fr-dnat", "fr-snat"], []
-    services = published(site)
-    for ip in dict.fromkeys(s.external for s in services):
-        here = [s for s in services if s.external == ip]
-        rules.append(Rule(chain="fr-dnat", args=f"-d {ip}/32 -j fr-dn-{ip}"))
-        for chain, content in _address_chains(f"fr-dn-{ip}", here):
-            chains.append(chain)
-            rules.extend(content)
-    rules.extend(_source_nat(site))
-    return Table(name="nat", chains=tuple(chains), rules=tuple(rules))
-
-
-def _address_chains(chain: str, services: list[Service]) -> Iterator[tuple[str, list[Rule]]]:
-    if len(services) <= BUCKET_ABOVE:
-        yield chain, [_dnat(chain, s) for s in services]
-        return
-    first: list[Rule] = []
-    buckets: dict[tuple[str, int], list[Service]] = {}
-    for service in services:
-        low, high = service.port_first // 64, service.port_last // 64
-        if low == high:
-            buckets.setdefault((service.proto, low), []).append(service)
-        else:
-            first.append(_dnat(chain, service))
-    for proto, low in buckets:
-        span = f"{low * 64}:{low * 64 + 63}"
-        jump = f"-p {proto} -m {proto} --dport {span} -j {_bucket(chain, proto, low)}"
-        first.append(Rule(chain=chain, args=jump))
-    yield chain, first
-    for (proto, low), content in buckets.items():
-        name = _bucket(chain, proto, low)
-        yield name, [_dnat(name, s) for s in content]
-
-
-def _bucket(chain: str, proto: str, low: int) -> str:
-    # A chain's name has at most 28 characters: fr-dn-255.255.255.255-t1023 are 27.
-    return f"{chain}-{proto[0]}{low}"
-
-
-def _dnat(chain: str, service: Service) -> Rule:
-    inner = service.target_ports
-    target = f"{service.target}"
-    if inner.first != service.port_first:
-        target += f":{inner.span}" + (f"/{service.port_first}" if inner.first != inner.last else "")
-    elif inner.first == inner.last:
-        target += f":{inner.first}"
-    args = f"{match(service.ports)} -m comment --comment {service.name} -j DNAT --to-destination {target}"
-    return Rule(chain=chain, args=args, about=service.name)
-
-
-def _source_nat(site: Site) -> Iterator[Rule]:
-    for zone in site.zones:
-        if zone.isolated:
-            continue
-        leave = f"-s {zone.network} -o {zone.nic} -j SNAT --to-source {zone.external}"
-        # A machine that asks for its own zone's published port must get the answer through dom0 again.
-        hairpin = f"-s {zone.network} -o {zone.bridge} -m conntrack --ctstate DNAT -j SNAT --to-source {zone.gateway}"
-        yield Rule(chain="fr-snat", args=leave, about=zone.name)
-        yield Rule(chain="fr-snat", args=hairpin, about=zone.name)
-    vpn, cell = site.vpn, site.cell(VPN, INTERNET)
-    if vpn and vpn.network and (cell.everything or cell.ports):
-        for nic in site.nics:
-            first = next((a.ip for a in site.addresses if a.nic == nic), None)
-            if first:
-                args = f"-s {vpn.network} -o {nic} -j SNAT --to-source {first}"
-                yield Rule(chain="fr-snat", args=args, about=_policy_name(cell))

@@ -241,6 +241,13 @@ class Site:
         named = [a.nic for a in self.addresses] + [s.nic for s in self.services if s.nic] + list(self.cards)
         return tuple(dict.fromkeys(named))
 
+    @cached_property
+    def published(self) -> tuple[Service, ...]:
+        """Services that lead to a machine, each of one protocol, ordered by address, protocol and port."""
+        out = [one for s in self.services if s.target is not None for one in s.each]
+        number = {ip: tuple(int(part) for part in ip.split(".") if part) for ip in {s.external or "" for s in out}}
+        return tuple(sorted(out, key=lambda s: (number[s.external or ""], s.proto, s.port_first, s.name)))
+
     def zone(self, number: int) -> Zone:
         """The zone of that number. Raises StopIteration where there is none."""
         return next(z for z in self.zones if z.number == number)

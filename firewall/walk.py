@@ -38,6 +38,10 @@ class Packet:
     leaves: str = ""
     sent_to: tuple[str, int] | None = None
 
+    @property
+    def first_target(self) -> str:
+        return self.sent_to[0] if self.sent_to else self.target
+
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
@@ -270,6 +274,7 @@ _READERS: Mapping[str, Callable[[Words], Test | None]] = {
     "-p": _proto,
     "--dport": _port(lambda packet: packet.port),
     "--sport": _port(lambda packet: CLIENT_PORT),
+    "--ctorigdst": _address("first_target"),
     "--ctorigdstport": _port(lambda packet: packet.sent_to[1] if packet.sent_to else packet.port),
     "--ctstate": _state,
     "--dst-type": _local,

@@ -40,9 +40,9 @@ def test_a_site_survives_json(production: Site) -> None:
     assert from_dict(json.loads(json.dumps(as_dict(production)))) == production
 
 
-def test_the_tables_come_in_the_order_raw_filter_nat(production: Site) -> None:
+def test_the_tables_come_in_the_order_in_which_a_failure_can_only_close(production: Site) -> None:
     tables = [line for line in render.v4(production).splitlines() if line.startswith("*")]
-    assert tables == ["*raw", "*filter", "*nat"]
+    assert tables == ["*raw", "*mangle", "*filter", "*nat"] == [f"*{name}" for name in chains.TABLES]
 
 
 def test_policy_names_the_membership_sets_and_never_fills_or_flushes_them(production: Site) -> None:
@@ -117,10 +117,15 @@ def test_above_three_hundred_services_an_address_gets_buckets_of_64_ports() -> N
         for port in range(10_000, 10_000 + rules.BUCKET_ABOVE + 1)
     )
     wide = replace(many[0], name="WIDE", port_first=20_000, port_last=20_200)
-    nat = rules.tables(replace(base, services=(*many, wide)))[2]
+    very_wide = replace(many[0], name="VERYWIDE", port_first=30_000, port_last=31_000)
+    nat = rules.tables(replace(base, services=(*many, wide, very_wide)))[-1]
     top = [r for r in nat.rules if r.chain == "fr-dn-91.121.65.140"]
-    assert len(top) == 1 + len({port // 64 for port in range(10_000, 10_000 + rules.BUCKET_ABOVE + 1)})
-    assert sum("-j DNAT" in r.args for r in nat.rules) == len(many) + 1
+    touched = {port // 64 for port in (*range(10_000, 10_000 + rules.BUCKET_ABOVE + 1), *range(20_000, 20_201))}
+    # The very wide one stands before the buckets; the other is in each bucket it touches.
+    assert len(top) == 1 + len(touched)
+    assert "VERYWIDE" in top[0].args
+    assert sum(" WIDE " in r.args for r in nat.rules) == len({port // 64 for port in range(20_000, 20_201)})
+    assert sum("-j DNAT" in r.args for r in nat.rules if "WIDE" not in r.args) == len(many)
     assert all(len(name) <= 28 for table in rules.tables(base) for name in table.chains)
     assert len("fr-dn-255.255.255.255-t1023") <= 28
 
@@ -185,14 +190,15 @@ def test_the_commands_to_type_name_every_chain_rule_and_jump(production: Site) -
 
 def test_the_raw_difference_shows_only_what_changed(production: Site) -> None:
     before = render.files(production)
-    after = render.files(replace(production, services=production.services[:-1]))
+    fewer = tuple(s for s in production.services if s.name != "DomiWEB")
+    after = render.files(replace(production, services=fewer))
     changed = [
         line
         for line in render.raw_difference(before, after, context=0)
         if line[:1] in "+-" and line[:3] not in ("+++", "---")
     ]
     assert changed == [
-        "--A fr-dn-87.98.130.56 -p tcp -m tcp --dport 22 -m comment --comment DomiSSH"
-        " -j DNAT --to-destination 10.10.2.2:22"
+        "--A fr-dn-87.98.130.56 -p tcp -m tcp --dport 80 -m comment --comment DomiWEB"
+        " -j DNAT --to-destination 10.10.2.2:8080"
     ]
     assert render.raw_difference(before, before) == ()
