@@ -1,8 +1,8 @@
 """What a zone network needs after dom0 has started, from dom0's own files: `python -m dom0.boot`, as root.
 
 It asks no panel, broker or database, runs before libvirt starts machines, and may be run again at any time.
-Order: membership, then the policy in force, then bridges, dnsmasq, and forwarding last and only behind a policy
-that loaded.
+Order: closed but SSH, membership, bridges, dnsmasq, then the confirmed revision, forwarding last and only behind
+rules that loaded. A revision that was on trial is taken back.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from dom0 import addresses, bridge, chains, dnsmasq, files, host, members, network, runner, shaping
-from dom0.errors import FriduError
+from dom0 import addresses, bridge, closed, dnsmasq, host, loading, members, network, runner, shaping, trial
+from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
-from dom0.policy_files import LOADERS
 
 Say = Callable[[str], None]
 
 
 def boot(config: HostConfig, say: Say) -> bool:
     """Bring the network up; says each thing that went wrong and goes on. Whether all went well."""
-    tries = [_try(say, "the membership sets", partial(_membership, config))]
-    policy = _try(say, "the firewall policy", partial(_policy, config))
+    tries = [_try(say, "closing the host", partial(_close, config))]
+    tries.append(_try(say, "the membership sets", partial(_membership, config)))
     for path in _kept(config, "zones", "*.json"):
         tries.append(_try(say, f"the bridge of {path.stem}", partial(_bridge, path)))
         tries.append(_try(say, f"the bandwidth of {path.stem}", partial(_shape, path)))
@@ -31,11 +30,8 @@ def boot(config: HostConfig, say: Say) -> bool:
         tries.append(_try(say, f"the address {added.address}", partial(addresses.put, config, added)))
     for path in _kept(config, "dnsmasq", "*.conf"):
         tries.append(_try(say, f"dnsmasq of {path.stem}", partial(_dnsmasq, config, path)))
-    if policy:
-        tries.append(_try(say, "the kernel's settings", partial(_settings, config)))
-    else:
-        say("Forwarding stays as it is: without its policy this host forwards nothing new.")
-    return policy and all(tries)
+    tries.append(_try(say, "the firewall policy", partial(_policy, config, say)))
+    return all(tries)
 
 
 def _try(say: Say, what: str, do: Callable[[], None]) -> bool:
@@ -62,24 +58,18 @@ def _membership(config: HostConfig) -> None:
         runner.run(("nft", "-f", str(path)))
 
 
-def _policy(config: HostConfig) -> None:
-    for name, loader in LOADERS:
-        path = f"{config.state}/firewall/confirmed/{name}"
-        text = files.read_text(path)
-        if text is None:
-            continue
-        if name.endswith(".rules"):
-            save = runner.run((loader[0].replace("-restore", "-save"),)).stdout
-            runner.run(loader, stdin=chains.splice(text, save), timeout_s=120)
-        else:
-            runner.run((*loader, path), timeout_s=120)
+def _close(config: HostConfig) -> None:
+    """Before anything else: closed but SSH. Not where a policy is loaded already: by hand, boot cuts nobody off."""
+    loading.write_closed(config)
+    if "fr-in" not in runner.run(("iptables-save", "-t", "filter"), keep=runner.ALL).stdout:
+        with trial.restoring(config):
+            loading.load(closed.files(config))
 
 
-def _settings(config: HostConfig) -> None:
-    path = Path(config.state, "firewall", "confirmed", "sysctl.conf")
-    if path.exists():
-        # -e: what belongs to a module that is not loaded is not there, and off.
-        runner.run(("sysctl", "-e", "-p", str(path)))
+def _policy(config: HostConfig, say: Say) -> None:
+    """The confirmed revision, forwarding last. What was on trial when the host went down was never confirmed."""
+    if not trial.load_confirmed(config, "boot", say):
+        raise Refused("The confirmed revision does not load, so the host stays closed but for SSH.")
 
 
 def _bridge(path: Path) -> None:

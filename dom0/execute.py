@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
-from dom0 import files, hands, probe, runner
+from dom0 import files, hands, probe, runner, trial
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import State
@@ -24,9 +25,14 @@ def perform(step: Step, config: HostConfig, predicted: State, secrets: Mapping[s
     """Look again at what the step relies on, then do it.
 
     `predicted` is the state the plan expects right before it. Raises Refused where the host differs from it or
-    a secret is gone, CommandFailed or OSError where the action fails.
+    a secret is gone, or the step's trial is over, CommandFailed or OSError where the action fails.
     """
-    _recheck(step, config, predicted)
+    with trial.writing(config, step.trial) if step.trial else nullcontext():
+        _recheck(step, config, predicted)
+        return _do(step, config, secrets)
+
+
+def _do(step: Step, config: HostConfig, secrets: Mapping[str, str]) -> Outcome:
     action = step.action
     if isinstance(action, Command):
         done = runner.run(

@@ -8,12 +8,14 @@ IPv6 is closed.
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from dom0 import runner
 from dom0.errors import Refused
 from dom0.host import HostConfig
 
@@ -135,6 +137,13 @@ def forget(lines: Iterable[str]) -> tuple[int, int]:
         found = list(_dump(link))
         gone = sum(_delete(link, number, flow) for number, flow in enumerate(chosen(found, filters), start=2))
     return gone, len(found)
+
+
+def forget_own() -> int:
+    """Delete the flows that end at dom0 itself, those it opened and machines' left alone; how many they were."""
+    found = json.loads(runner.run(("ip", "-json", "-4", "address", "show")).stdout or "[]")
+    own = {a["local"] for link in found if link for a in link["addr_info"]}
+    return forget(f"--reply-src {address}" for address in sorted(own))[0]
 
 
 def _dump(link: socket.socket) -> Iterator[Flow]:

@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 
-from dom0 import golden, host, network, openvpn, policy, tune, volumes
+from dom0 import flows, golden, host, network, openvpn, policy, trial, tune, volumes
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 from dom0.steps import Hand
@@ -82,6 +82,8 @@ VERBS: dict[str, Verb] = {
     **network.VERBS,
     **openvpn.VERBS,
     **policy.VERBS,
+    **trial.VERBS,
+    **flows.VERBS,
 }
 
 

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from dom0 import chains, runner
+from dom0 import chains, files, runner
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
 from dom0.members import TABLE
 from dom0.policy_files import LOADERS
 
-SCRATCH = "fr-try"
-
 
 def live(config: HostConfig, families: Iterable[str]) -> dict[str, str]:
     """What is loaded of "v4", "v6" and "bridge" (without the sets' elements), in a form that stands still.
 
-    A family of which nothing is loaded is absent. Raises CommandFailed where the host can't be asked.
+    A family of which nothing is loaded is absent. Raises CommandFailed where the host can't be asked, Refused where
+    its iptables is the old one.
     """
+    refuse_legacy(runner.run(("iptables", "--version")).stdout)
     found = {family: _live(family) for family in families}
     return {family: text for family, text in found.items() if text}
+
+
+def refuse_legacy(version: str) -> None:
+    """Raises Refused where `iptables --version` names the backend that has rules of its own, apart from nft's."""
+    if "legacy" in version:
+        raise Refused(
+            f"{version.strip()}: Fridu's rules need the nft backend; the legacy one keeps a second set of rules "
+            "beside it, and which of them decides would depend on chance.",
+            note="On Debian: update-alternatives --set iptables /usr/sbin/iptables-nft, the same for ip6tables "
+            "with /usr/sbin/ip6tables-nft, then apply again.",
+        )
 
 
 def _live(family: str) -> str:
@@ -29,37 +42,58 @@ def _live(family: str) -> str:
         found = runner.run(("nft", "-t", "list", "table", "bridge", TABLE), ok_codes=(0, 1))
         return found.stdout if found.code == 0 else ""
     program = {"v4": "iptables-save", "v6": "ip6tables-save"}[family]
-    return chains.normal(runner.run((program,)).stdout)
+    return chains.normal(runner.run((program,), keep=runner.ALL).stdout)
 
 
-def try_out(config: HostConfig, args: Mapping[str, str], stdin: str = "") -> str:
-    """Load the policy files of `folder` in a network namespace of their own, then throw it away.
+def try_files(texts: Mapping[str, str]) -> None:
+    """Load the policy files (text by file name) in a network namespace of their own, which goes with this call.
 
-    `iptables-restore --test` lets an undefined chain or a loop through; loading does not. Raises Refused
-    with the program's own words where a file can't be loaded.
+    With the jumps that attach our chains to the kernel's, so that the kernel judges them where they will stand:
+    `iptables-restore --test` lets an undefined chain, a loop, or SNAT in PREROUTING through. Raises Refused with
+    the program's own words, and the line they are about.
     """
-    began = time.monotonic()
-    runner.run(("ip", "netns", "del", SCRATCH), ok_codes=(0, 1))  # one that a killed worker left
-    runner.run(("ip", "netns", "add", SCRATCH))
-    try:
+    with runner.own_network() as network:
         for name, loader in LOADERS:
-            path = Path(args["folder"]) / name
-            if path.exists():
-                _load(name, (*loader, str(path)))
-    finally:
-        runner.run(("ip", "netns", "del", SCRATCH), ok_codes=(0, 1))
-    return f"loads in a scratch namespace, {(time.monotonic() - began) * 1000:.0f} ms"
+            if name in texts:
+                rules = name.endswith(".rules")
+                argv = loader if rules else (*loader, "/dev/stdin")
+                text = chains.splice(texts[name], "") if rules else texts[name]
+                _try(network, name, argv, text)
 
 
-def _load(name: str, argv: tuple[str, ...]) -> None:
+def _try(network: str, name: str, argv: tuple[str, ...], text: str) -> None:
     try:
-        runner.run(("ip", "netns", "exec", SCRATCH, *argv), timeout_s=120)
+        runner.run(("nsenter", f"--net={network}", "--", *argv), stdin=text, timeout_s=120)
     except CommandFailed as error:
         said = (error.stderr or error.stdout).strip().splitlines()
         raise Refused(
-            f"{name} does not load: {said[0][:300] if said else error}.",
+            f"{name} does not load: {said[0][:300] if said else error}{_line(said, text)}.",
             note="Nothing was changed. Mend the rule it names, then apply again.",
         ) from error
+
+
+def _line(said: list[str], text: str) -> str:
+    """The line of the file that a program complains about by its number."""
+    number = re.search(r"line:? (\d+)", " ".join(said))
+    lines = text.splitlines()
+    if number is None or not 0 < int(number[1]) <= len(lines):
+        return ""
+    return f" ({lines[int(number[1]) - 1][:200]})"
+
+
+def try_out(config: HostConfig, args: Mapping[str, str], stdin: str = "") -> str:
+    """`try_files` with the files in `folder`, or those on stdin as JSON."""
+    began = time.monotonic()
+    found = json.loads(stdin) if stdin else _read(Path(args["folder"]))
+    if not found:
+        raise Refused("There are no policy files to try.")
+    try_files(found)
+    return f"loads in a scratch namespace, {(time.monotonic() - began) * 1000:.0f} ms"
+
+
+def _read(folder: Path) -> dict[str, str]:
+    found = {name: files.read_text(str(folder / name)) for name, _ in LOADERS}
+    return {name: text for name, text in found.items() if text is not None}
 
 
 VERBS: Mapping[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {"firewall-try": try_out}

@@ -8,3 +8,7 @@ LOADERS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("v6.rules", ("ip6tables-restore", "--noflush")),
     ("v4.rules", ("iptables-restore", "--noflush")),
 )
+#: Kernel settings, loaded after the rules.
+SETTINGS = "sysctl.conf"
+#: The objects the files were made from.
+SITE = "site.json"

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dom0 import files, golden, network, policy, volumes
+from dom0 import files, golden, network, openvpn, policy, trial, volumes
 from dom0.host import HostConfig
 from dom0.state import State
 
@@ -30,6 +30,8 @@ class Scope:
     members: tuple[str, ...] = ()  # "SET ELEMENT" as rendered by dom0.members
     rules: tuple[str, ...] = ()  # families of the firewall policy: "v4", "v6", "bridge"
     sysctls: tuple[str, ...] = ()
+    trial: tuple[str, ...] = ()  # of "confirmed", "pending", "applied"
+    peers: tuple[str, ...] = ()  # of the admin VPN, "NAME ADDRESS"
     room: bool = False  # free disk and memory
 
 
@@ -71,6 +73,8 @@ READERS: dict[str, Reader] = {
     "members": lambda _, keys: network.found_members(keys),
     "rules": policy.live,
     "sysctls": lambda _, keys: network.sysctls(keys),
+    "trial": trial.facts,
+    "peers": openvpn.speaking,
 }
 
 
@@ -93,12 +97,15 @@ def probe(config: HostConfig, scope: Scope) -> State:
 
 
 def overview(config: HostConfig) -> State:
-    """All domains, free disk and memory, in one round."""
+    """All domains, links, leases, free disk and memory, in one round."""
     from dom0 import domains
 
     return State(
         host=config.name,
         domains=MappingProxyType(domains.look_at_all(config)),
+        links=MappingProxyType(network.links((network.ALL,))),
+        files=MappingProxyType(network.told(config)),
+        vpn=MappingProxyType(openvpn.report(config)),
         free_bytes=free_bytes(config),
         free_memory_mib=free_memory_mib(config),
     )

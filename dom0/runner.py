@@ -2,6 +2,7 @@
 
 argv tuples, stdin closed or fed, a clean environment, a timeout that ends the whole process group. A
 process started here dies with its worker (`setpriv --pdeathsig`): killed half-way, nobody goes on writing.
+What must not be free while such a process still runs (a lock) is handed down to it.
 """
 
 from __future__ import annotations
@@ -9,23 +10,67 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
+from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from dom0.errors import CommandFailed
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-KEEP = 200_000  # characters of output kept
+KEEP = 200_000  # characters of output kept, so that no program can fill the memory or the database
+ALL = 100_000_000  # for output of the kernel's own tables
+_handed: ContextVar[tuple[int, ...]] = ContextVar("handed", default=())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """How a process ended; output as text, at most KEEP characters of each stream."""
+    """How a process ended; output as text, the last `keep` characters of each stream."""
 
     argv: tuple[str, ...]
     code: int
     stdout: str
     stderr: str
+
+
+@contextlib.contextmanager
+def handing_down(fd: int) -> Iterator[None]:
+    """Every process started inside holds `fd` open too: a kernel lock on it lasts until the last of them ended."""
+    before = _handed.set((*_handed.get(), fd))
+    try:
+        yield
+    finally:
+        _handed.reset(before)
+
+
+@contextlib.contextmanager
+def own_network() -> Iterator[str]:
+    """A fresh network namespace; yields its path for `nsenter --net=…`.
+
+    It has no name and belongs to one process that waits for our end of a pipe: it goes with it, and with us
+    however we end, so nothing has to be cleaned up and nobody else's can be met.
+    """
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        holder = subprocess.Popen(
+            ("unshare", "--net", "--", "cat"),
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            stderr=subprocess.DEVNULL,
+            env={"PATH": PATH, "LC_ALL": "C.UTF-8"},
+            start_new_session=True,
+        )
+        theirs.close()
+        try:
+            ours.settimeout(20)
+            ours.sendall(b"there?")
+            if not ours.recv(6):  # what cat says, it says from inside
+                raise CommandFailed(("unshare", "--net"), holder.wait(), "", "no network namespace")
+            yield f"/proc/{holder.pid}/ns/net"
+        finally:
+            holder.kill()
+            holder.wait()
 
 
 def run(
@@ -35,6 +80,7 @@ def run(
     timeout_s: float = 60.0,
     ok_codes: tuple[int, ...] = (0,),
     env: dict[str, str] | None = None,
+    keep: int = KEEP,
 ) -> Result:
     """Run `argv` to its end.
 
@@ -49,6 +95,7 @@ def run(
             stderr=subprocess.PIPE,
             env=environment,
             start_new_session=True,
+            pass_fds=_handed.get(),
         )
     except OSError as error:
         raise CommandFailed(argv, 127, "", str(error)) from error
@@ -58,12 +105,12 @@ def run(
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         out, err = process.communicate()
-        raise CommandFailed(argv, None, _text(out), f"no end after {timeout_s:g} s") from None
-    result = Result(argv=argv, code=process.returncode, stdout=_text(out), stderr=_text(err))
+        raise CommandFailed(argv, None, _text(out, keep), f"no end after {timeout_s:g} s") from None
+    result = Result(argv=argv, code=process.returncode, stdout=_text(out, keep), stderr=_text(err, keep))
     if result.code not in ok_codes:
         raise CommandFailed(argv, result.code, result.stdout, result.stderr)
     return result
 
 
-def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "replace")[-KEEP:]
+def _text(raw: bytes, keep: int) -> str:
+    return raw.decode("utf-8", "replace")[-keep:]

@@ -73,6 +73,13 @@ class State:
     members: Mapping[str, str] = field(default_factory=_none)  # "set element" of the firewall's sets: "present"
     rules: Mapping[str, str] = field(default_factory=_none)  # loaded policy: digest by family ("v4", "v6", "bridge")
     sysctls: Mapping[str, str] = field(default_factory=_none)
+    # Firewall trial: "confirmed" (a revision's name, "0": closed but SSH), "pending" and "applied" (tokens).
+    trial: Mapping[str, str] = field(default_factory=_none)
+    # Of a VPN peer ("NAME ADDRESS"): "open", its packets may arrive; "shut", none of its address passes.
+    peers: Mapping[str, str] = field(default_factory=_none)
+    vpn: Mapping[str, Any] = field(
+        default_factory=_none
+    )  # what OpenVPN's list says and who is in (dom0.openvpn.report)
     free_bytes: int = 0  # in the volume group or the image directory
     free_memory_mib: int = 0  # after dom0's reserve
 

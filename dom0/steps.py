@@ -115,6 +115,7 @@ class Step:
 
     `relies_on` names facts (room, key) that are looked at again right before the action; where the host
     differs from what the plan predicted, the job is refused at this step. Every destructive step has one.
+    `trial` is a token: the action runs only while that trial stands (`dom0.trial`), as the one writer of rules.
     """
 
     stage: str
@@ -123,6 +124,7 @@ class Step:
     effect: tuple[Put | Drop, ...] = ()
     relies_on: tuple[tuple[str, str], ...] = ()
     destroys: str = ""  # what is lost, as a sentence
+    trial: str = ""
     about_s: float = 0.1
 
     @property

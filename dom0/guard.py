@@ -1,0 +1,115 @@
+"""The guard: takes a revision on trial back at its deadline, whatever died or hangs. `python -m dom0.guard a` or `b`.
+
+Two of them run, the same in everything; the service manager starts again whichever ended, and each ends the other
+where it has stopped beating. So any one process may be killed or stopped at any moment. It knows no database, broker
+or panel: only dom0's own folder, the boot clock, and processes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from dom0 import files, holders, host, loading, trial
+from dom0.errors import FriduError
+from dom0.host import HostConfig
+
+NAMES = ("a", "b")
+LOOK_S = 0.1
+BEAT_S = 0.3
+STALE_S = 1.5
+AGAIN_S = 1.0  # after a restoration that did not work
+
+
+def main(argv: list[str]) -> int:
+    """For ever; ends with 1 where the host file can't be read."""
+    if len(argv) != 1 or argv[0] not in NAMES:
+        _say("Usage: python -m dom0.guard a|b")
+        return 2
+    try:
+        config = host.load()
+    except FriduError as error:
+        _say(str(error))
+        return 1
+    guard(config, argv[0])
+    return 0
+
+
+def guard(config: HostConfig, name: str) -> None:
+    """Beat, watch the other, and do what the pointer files and the clock ask for."""
+    beating = _take_place(config, name)
+    threading.Thread(target=_beat, args=(beating,), daemon=True).start()
+    other = NAMES[1 - NAMES.index(name)]
+    while True:
+        try:
+            _end_if_stopped(config, other)
+            act(config, _say)
+        except (FriduError, OSError) as error:
+            _say(f"Not restored yet, trying again: {error}")
+            time.sleep(AGAIN_S)
+        time.sleep(LOOK_S)
+
+
+def act(config: HostConfig, say: loading.Say) -> None:
+    """One look: note a trial, take one back that is over, go on with a restoration that somebody began."""
+    standing = trial.pending(config)
+    if standing is not None:
+        if standing.seconds_left:
+            trial.take_note(config, standing)
+        else:
+            trial.take_back(config, "guard", say)
+    trial.finish(config, "guard", say)
+
+
+def _beat_path(config: HostConfig, name: str) -> str:
+    return f"{config.run}/guard/{name}"
+
+
+def _take_place(config: HostConfig, name: str) -> int:
+    """A lock on our beat says who we are; waits for one of the same name to end."""
+    path = Path(_beat_path(config, name))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    _beat_once(fd)  # first: who has the place and an old beat is taken for a stopped one
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+def _beat(fd: int) -> None:
+    while True:
+        _beat_once(fd)
+        time.sleep(BEAT_S)
+
+
+def _beat_once(fd: int) -> None:
+    os.pwrite(fd, f"{trial.boot_time():020.3f}\n".encode(), 0)
+
+
+def _end_if_stopped(config: HostConfig, name: str) -> None:
+    """A guard that lives and does not beat is of no use; ended, it is started again."""
+    path = _beat_path(config, name)
+    beat = (files.read_text(path) or "").strip()
+    with contextlib.suppress(ValueError):
+        if trial.boot_time() - float(beat) < STALE_S:
+            return
+    with files.lock(path, wait=False) as nobody:
+        if nobody:
+            return
+    with holders.of(path) as found:
+        for holder in found:
+            _say(f"Guard {name} (process {holder.pid}) does not beat and is ended.")
+            holder.kill()
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
