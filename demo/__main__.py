@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from demo import checks, daemons, dom0, load, packages, processes, shutdown, tiny, venv
+from demo import checks, daemons, dom0, load, packages, processes, shutdown, tiny, venv, vpn
 from demo.layout import DEFAULT_PORT, Layout, Problem
 
 
@@ -115,6 +115,9 @@ def _bring_up(layout: Layout, listener: socket.socket) -> None:
     daemons.workers_answer(layout)
     _say("Loading the sample: its network, its rules, its machines …")
     load.sample(layout)
+    vpn.start_client(layout)
+    if not vpn.joined(layout):
+        _say("The admin VPN's client is not in: see Admin VPN in the panel.")
     if silent := daemons.silent_machines(layout, load.running(layout)):
         _say(f"No SSH from {', '.join(silent)} yet: see these machines in the panel.")
     print(load.words(layout, load.write_state(layout, port)), flush=True)

@@ -28,6 +28,8 @@ def box(layout: Layout) -> None:
     cgroups.hierarchies()
     if not Path("/dev/loop-control").exists():
         raise Problem("This box has no loop devices (/dev/loop-control); load them: modprobe loop")
+    if not Path("/dev/net/tun").exists():
+        raise Problem("This box has no tun devices (/dev/net/tun), which the admin VPN needs; load them: modprobe tun")
     disk(layout)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from demo import enter, processes, service
+from demo import enter, processes, service, vpn
 from demo.layout import (
     DOM0_ADDRESS,
     FAILOVER_ADDRESS,
@@ -52,6 +52,9 @@ volumes = "/var/lib/fridu/volumes"
 vpn_interface = "tun0"
 vpn_address = "{vpn}"
 vpn_network = "10.10.95.0/24"
+vpn_port = {vpn_port}
+vpn_clients = "{vpn_clients}"
+vpn_management = "{vpn_management}"
 panel_port = {panel_port}
 
 [[nic]]
@@ -74,6 +77,9 @@ def configure(layout: Layout) -> None:
         HOST_TOML.format(
             name=layout.name,
             vpn=VPN_ADDRESS,
+            vpn_port=vpn.PORT,
+            vpn_clients=vpn.CLIENTS,
+            vpn_management=vpn.MANAGEMENT,
             panel_port=PANEL_PORT,
             first=DOM0_ADDRESS,
             failover=FAILOVER_ADDRESS,
@@ -86,6 +92,7 @@ def configure(layout: Layout) -> None:
     hook.write_bytes((layout.project / "dom0" / "hook.py").read_bytes())
     hook.chmod(0o755)
     _driver(layout)
+    vpn.configure(layout)
     redis = layout.run / "redis"
     redis.mkdir(exist_ok=True)
     os.chown(redis, REDIS_UID, PANEL_GID)
@@ -121,6 +128,7 @@ def start_host(layout: Layout) -> None:
         enter.run(layout, str(PYTHON), "-m", "dom0.boot")
     _libvirtd(layout)
     _dropbear(layout)
+    vpn.start_server(layout)
 
 
 def start_panel(layout: Layout, listener: int) -> None:

@@ -20,6 +20,9 @@ GATEWAY = "91.121.65.254"
 INTERNET_HOST = "198.51.100.7"  # an unrelated host of the Internet
 VPN_ADDRESS = "10.10.95.38"
 VPN_PEER = "10.10.95.2"
+VPN_CLIENT = "fulup-laptop"  # the common name of whom the vpn namespace is
+VPN_GATEWAY = "203.0.113.1"  # its way to the Internet
+VPN_UPLINK = "203.0.113.7"
 PANEL_PORT = 8000  # on the admin network, inside dom0
 
 REDIS_SOCKET = "/run/fridu/redis/redis.sock"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from demo import enter, processes
-from demo.layout import INSIDE, PANEL_GID, PANEL_UID, PYTHON, Layout, Problem
+from demo.layout import INSIDE, PANEL_GID, PANEL_UID, PYTHON, VPN_CLIENT, VPN_PEER, Layout, Problem
 
 RULES = INSIDE / "tests" / "fixtures" / "production.rules"
 TINY = Path("/var/lib/fridu/images/tiny.tar.gz")
@@ -38,6 +38,7 @@ def sample(layout: Layout) -> None:
     enter.run(
         layout,
         *(str(PYTHON), "manage.py", "demo_load", "--rules", str(RULES), "--image", str(TINY)),
+        *("--vpn", VPN_CLIENT, VPN_PEER),
         *("--key", "/var/lib/fridu-panel/owner.pub", "--logins", "/var/lib/fridu-panel/logins.json"),
         uid=PANEL_UID,
         timeout_s=400,

@@ -28,6 +28,8 @@ NEEDED = {
     "libvirt-dev": "builds Python's libvirt binding",
     "nftables": "the firewall on bridges",
     "openssh-client": "to try it out",
+    "openssl": "the admin VPN's certificates",
+    "openvpn": "the admin VPN",
     "pkg-config": "builds Python's libvirt binding",
     "procps": "the kernel's settings",
     "python3-dev": "builds Python's libvirt binding",

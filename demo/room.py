@@ -16,6 +16,7 @@ from demo.layout import INSIDE, PANEL_GID, PANEL_UID, Layout
 KEPT = (
     ("etc", "/etc/fridu"),
     ("libvirt/etc", "/etc/libvirt"),
+    ("openvpn", "/etc/openvpn"),
     ("libvirt/lib", "/var/lib/libvirt"),
     ("log/libvirt", "/var/log/libvirt"),
     ("log", "/var/log/fridu"),

@@ -1,4 +1,4 @@
-"""Three network namespaces: dom0 with its public and VPN side, the Internet, the admin VPN. No way out."""
+"""Three network namespaces: dom0, the Internet, and somebody's laptop out there, the admin VPN's client. No way out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from demo.layout import (
     GATEWAY,
     INTERNET_HOST,
     VPN_ADDRESS,
-    VPN_PEER,
+    VPN_GATEWAY,
+    VPN_UPLINK,
     Layout,
     Problem,
 )
@@ -45,19 +46,24 @@ def up(layout: Layout) -> None:
         _quiet_ipv6(name)
         _ip("link", "set", "lo", "up", netns=name)
     _cable(layout.dom0, "eth0", layout.internet, "eth0")
-    _cable(layout.dom0, "tun0", layout.vpn, "tun0")
+    _cable(layout.vpn, "eth0", layout.internet, "vpn0")
+    # Made here, not by OpenVPN: the address stands, and the panel on it, while OpenVPN restarts.
+    _ip("tuntap", "add", "dev", "tun0", "mode", "tun", netns=layout.dom0)
+    _ip("link", "set", "tun0", "up", netns=layout.dom0)
     for netns, device, address in (
         (layout.dom0, "eth0", f"{DOM0_ADDRESS}/24"),
         (layout.dom0, "eth0", f"{FAILOVER_ADDRESS}/32"),
         (layout.dom0, "tun0", f"{VPN_ADDRESS}/24"),
         (layout.internet, "eth0", f"{GATEWAY}/24"),
         (layout.internet, "lo", f"{INTERNET_HOST}/32"),
-        (layout.vpn, "tun0", f"{VPN_PEER}/24"),
+        (layout.internet, "vpn0", f"{VPN_GATEWAY}/24"),
+        (layout.vpn, "eth0", f"{VPN_UPLINK}/24"),
     ):
         _ip("addr", "add", address, "dev", device, netns=netns)
     _ip("route", "add", "default", "via", GATEWAY, "src", DOM0_ADDRESS, netns=layout.dom0)
     _ip("route", "add", f"{FAILOVER_ADDRESS}/32", "via", DOM0_ADDRESS, netns=layout.internet)
-    _ip("route", "add", "10.10.0.0/16", "via", VPN_ADDRESS, netns=layout.vpn)
+    _ip("route", "add", "default", "via", VPN_GATEWAY, netns=layout.vpn)
+    _forwards(layout.internet)
 
 
 def down(layout: Layout) -> None:
@@ -84,6 +90,11 @@ def _cable(left: str, left_end: str, right: str, right_end: str) -> None:
     _ip("link", "add", left_end, "type", "veth", "peer", "name", right_end, "netns", right, netns=left)
     _ip("link", "set", left_end, "up", netns=left)
     _ip("link", "set", right_end, "up", netns=right)
+
+
+def _forwards(netns: str) -> None:
+    argv = ("ip", "netns", "exec", netns, "sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+    subprocess.run(argv, check=True, capture_output=True, timeout=20)
 
 
 def _quiet_ipv6(netns: str) -> None:
