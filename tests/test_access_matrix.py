@@ -40,6 +40,7 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
     from firewall.render import files
     from firewall.rows import site_of
     from firewall.specs import as_dict
+    from zones.models import VpnPeer
 
     key = SSHKey.objects.create(user=dominig, name="laptop", line="ssh-ed25519 AAAA", fingerprint="SHA256:x")
     chorale = Owner.objects.create(name="Chorale")
@@ -67,10 +68,13 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
         state="live",
         live_at=timezone.now(),
     )
+    peer = VpnPeer.objects.create(host=host, user=dominig, name="dominig-laptop", address="10.10.95.2")
     token = services.user_link(Actor(id=fulup.pk, name="fulup"), brendan)
     return {
         "machines": {"pk": web_dom.pk},
         "zones": {"pk": zones["zDominig"].pk},
+        "zones:vpn_revoke": {"pk": peer.pk},
+        "zones:vpn_write": {"pk": host.pk},
         "hosts": {"pk": job.pk},
         "audit": {"seq": 1},
         "accounts:key_remove": {"pk": key.pk},
@@ -82,6 +86,8 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
         "firewall:revision": {"pk": revision.pk},
         "firewall:again": {"pk": revision.pk},
         "firewall:unpublish": {"pk": service.pk},
+        "firewall:change": {"pk": service.pk},
+        "firewall:restriction_change": {"pk": restriction.pk},
         "firewall:restriction_remove": {"pk": restriction.pk},
         "firewall:custom_remove": {"pk": custom.pk},
         "clients": {},

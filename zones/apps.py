@@ -9,10 +9,18 @@ class ZonesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from accounts.services import on_deactivated
         from hosts import watch
         from ui import registry
-        from zones import kinds, offering, services
+        from zones import kinds, offering, services, vpn, vpn_kinds, vpn_offering
 
         kinds.register_kinds()
+        vpn_kinds.register_kinds()
         registry.search(offering.find)
+        registry.search(vpn_offering.find)
+        registry.attention(vpn_offering.needs)
+        for place in ("account", "person.detail"):
+            registry.fragment(place, vpn_offering.of_user)
         watch.register_observer(services.observe_addresses)
+        watch.register_observer(vpn.observe)
+        on_deactivated(vpn.user_deactivated)

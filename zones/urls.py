@@ -2,13 +2,17 @@ from __future__ import annotations
 
 from django.urls import path
 
-from zones import views
+from zones import views, vpn_views
 
 app_name = "zones"
 urlpatterns = [
     path("", views.list_, name="list"),
     path("addresses/", views.addresses, name="addresses"),
     path("create/", views.create, name="create"),
+    path("vpn/", vpn_views.list_, name="vpn"),
+    path("vpn/add/", vpn_views.add, name="vpn_add"),
+    path("vpn/<int:pk>/revoke/", vpn_views.revoke, name="vpn_revoke"),
+    path("vpn/<int:pk>/write/", vpn_views.write, name="vpn_write"),
     path("<int:pk>/", views.detail, name="detail"),
     path("<int:pk>/change/", views.change, name="change"),
     path("<int:pk>/apply/", views.apply, name="apply"),

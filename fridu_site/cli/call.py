@@ -20,6 +20,9 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
                           read a rule file, show what it would make, ask, then save it (--yes: without asking);
                           a NAME=VALUE answers what the file leaves open
   firewall dump|export|apply   the policy as commands; as a rule file; put the wishes on the host
+  vpn                     the admin VPN's peers
+  vpn add NAME [user=] [address=]
+                          let a user's device in; revoke NAME puts it out; write brings OpenVPN's whole list in line
   jobs                    the latest jobs
   job NUMBER              one job: its plan, its steps; asks about one that waits for approval
   job NUMBER --yes        approve the plan that waits

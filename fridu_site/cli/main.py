@@ -61,7 +61,7 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
 
 def _demand_fitting(line: Typed) -> None:
     """Whether the verb takes the pairs and options given. Raises Misunderstood."""
-    if line.pairs and line.verb not in ("create", "import"):
+    if line.pairs and line.verb not in ("create", "import", "vpn"):
         raise Misunderstood(f"{line.verb} takes no {next(iter(line.pairs))}=…")
     for given, name in ((line.go_on, "--go-on"), (line.cancel, "--cancel")):
         if given and line.verb != "job":
@@ -90,6 +90,8 @@ def _record_refusal(line: Typed, actor: Actor, message: str) -> None:
     action = {"import": "firewall.import", "jobs": "job.view", "job": "job.view"}.get(line.verb, f"machine.{line.verb}")
     if line.verb == "firewall":
         action = "firewall.apply" if "apply" in line.words else "firewall.view"
+    if line.verb == "vpn":
+        action = "vpn.change" if line.words else "vpn.view"
     text = line.pairs.get("vmname") or " ".join(line.words)
     thing = Thing(kind=action.partition(".")[0], id="", text=text)
     if action in RULES:

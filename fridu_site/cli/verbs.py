@@ -18,6 +18,7 @@ from fridu_site.cli import call as typed
 from fridu_site.cli.call import Call, Misunderstood
 from fridu_site.cli.follow import follow, show_plan, stage
 from fridu_site.cli.rules import import_rules
+from fridu_site.cli.vpn import vpn_
 from hosts.models import Host, Job, JobStep
 from hosts.services import job_cancel, job_go_on
 from hosts.visibility import jobs_visible_to, may_mend
@@ -162,6 +163,7 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "delete": delete,
     "import": import_,
     "firewall": firewall_,
+    "vpn": lambda call: vpn_(call, _host(call)),
     "jobs": jobs,
     "job": job,
 }

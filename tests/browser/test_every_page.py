@@ -37,6 +37,7 @@ def things(fulup, isp, web_dom, zones):
     """What a route's number may stand for."""
     from firewall.models import Revision
     from hosts.models import Job
+    from zones.models import VpnPeer
 
     entry = log.record(Actor(id=fulup.pk, name="fulup"), "machine.start", Thing(kind="machine", id="1", text="WEB-Dom"))
     job = Job.objects.create(
@@ -49,6 +50,7 @@ def things(fulup, isp, web_dom, zones):
         "accounts:owner": fulup.own.pk,
         "audit:entry": entry.seq,
         "zones": zones["zDominig"].pk,
+        "zones:vpn_revoke": VpnPeer.objects.create(host=isp, user=fulup, name="fulup-laptop", address="10.10.95.2").pk,
         "machines": web_dom.pk,
         "firewall:revision": Revision.objects.get().pk,
     }

@@ -28,8 +28,9 @@ from firewall.services import revision_apply
 from hosts.models import Host, Job
 from machines.models import Image, Machine, SiteDefaults
 from machines.services import image_add, machine_create
-from zones.models import Zone
+from zones.models import VpnPeer, Zone
 from zones.services import address_sync
+from zones.vpn import peer_add
 
 PEOPLE = (("operator", "fulup", Role.OPERATOR), ("owner", "dominig", Role.OWNER), ("auditor", "agnes", Role.AUDITOR))
 MACHINES = (("Common", "10.10.1.2", "fridu"), ("WEB-Ful", "10.10.1.3", "fulup"), ("WEB-Dom", "10.10.2.2", "dominig"))
@@ -43,6 +44,7 @@ class Command(BaseCommand):
         parser.add_argument("--rules", type=Path, required=True, help="the rule file to import")
         parser.add_argument("--image", type=Path, required=True, help="the tiny image's archive, in the images folder")
         parser.add_argument("--key", type=Path, required=True, help="the owner's public SSH key")
+        parser.add_argument("--vpn", nargs=2, required=True, metavar=("NAME", "ADDRESS"), help="the operator's device")
         parser.add_argument("--logins", type=Path, required=True, help="where the one-time passwords are kept (0600)")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -55,6 +57,7 @@ class Command(BaseCommand):
         try:
             self._network(operator, host, options["rules"].read_text())
             self._machines(operator, host, image, key)
+            self._vpn(operator, host, people["operator"], *options["vpn"])
         except Refused as error:
             raise CommandError(f"{error.message} {error.note}") from error
 
@@ -80,6 +83,11 @@ class Command(BaseCommand):
                 )
             )  # fmt: skip
         self._wait(jobs)
+
+    def _vpn(self, operator: Actor, host: Host, user: User, name: str, address: str) -> None:
+        if not VpnPeer.objects.filter(host=host, name=name).exists():
+            _, job = peer_add(operator, host, user=user, name=name, address=address, reason="first start of the demo")
+            self._wait([job] if job else [])
 
     def _wait(self, jobs: Iterable[Job]) -> None:
         """Follow jobs to their ends; the first that does not end well is the command's error."""
