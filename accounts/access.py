@@ -80,6 +80,7 @@ RULES: dict[str, Rule] = {
     "service.unpublish": Rule(says="unpublish a service", roles=_OP),
     "restriction.change": Rule(says="change zone restrictions", roles=_OP),
     "policy.change": Rule(says="change who may reach whom", roles=_OP),
+    "firewall.try": Rule(says="try a rule of one's own in a scratch namespace", roles=_OP),
     "firewall.apply": Rule(says="apply the firewall", roles=_OP),
     "firewall.confirm": Rule(says="keep a firewall revision that is on trial", roles=_OP),
     "firewall.return": Rule(says="take a firewall revision on trial back", roles=_OP),

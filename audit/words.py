@@ -37,6 +37,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "machine.reboot": ("restart {}", "restarted {}"),
     "policy.change": ("change who may reach whom: {}", "changed who may reach whom: {}"),
     "firewall.view": ("see the firewall: {}", "saw the firewall"),
+    "firewall.try": ("try {}", "tried {}"),
     "firewall.apply": ("apply the {}", "applied the {}"),
     "firewall.confirm": ("keep the {} on trial", "kept the {} on trial"),
     "firewall.return": ("take back the {} on trial", "took back the {} on trial"),

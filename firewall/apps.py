@@ -9,14 +9,16 @@ class FirewallConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from firewall import kinds, services, shown
+        from firewall import kinds, own_rule_kinds, services, shown
         from machines import published
         from ui import registry
         from zones.services import register_farewell
 
         kinds.register_kinds()
+        own_rule_kinds.register_kinds()
         register_farewell(services.zone_farewell)
         published.register(shown.published_of)
         registry.attention(shown.attention)
+        registry.attention(shown.expired)
         registry.search(shown.search)
         registry.fragment("zone.detail", shown.zone_fragment)

@@ -9,12 +9,13 @@ from django.db.models import Q
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.text import capfirst
 
 from accounts.access import may_somewhere
 from accounts.models import User
-from firewall import services
-from firewall.models import PublishedService, ZoneRestriction
+from firewall import rows, services
+from firewall.models import CustomRule, PublishedService, ZoneRestriction
 from hosts.models import Host
 from machines.models import Machine
 from machines.published import Published
@@ -60,6 +61,25 @@ def attention(request: HttpRequest) -> Iterator[Attention]:
                 title=f"{count} firewall change{'' if count == 1 else 's'} not applied",
                 text=f"{capfirst(pending.changes[0].sentence)}{' and more' if count > 1 else ''}.",
                 url=f"{reverse('firewall:changes')}?host={host.name}",
+                button="Show what changes",
+            )
+
+
+def expired(request: HttpRequest) -> Iterator[Attention]:
+    """Own rules whose time is over and which still hold."""
+    if not may_somewhere(cast(User, request.user), "firewall.apply"):
+        return
+    in_force: dict[int, set[tuple[str, str]]] = {}
+    for row in CustomRule.objects.filter(expires__lte=timezone.now()).select_related("host"):
+        if row.host_id not in in_force:
+            live = rows.site_in(rows.live_revision(row.host))
+            in_force[row.host_id] = {(rule.place, rule.rule) for rule in live.custom}
+        if (row.place, row.rule) in in_force[row.host_id]:
+            yield Attention(
+                state="wait",
+                title=f"An own rule in {row.place} has expired",
+                text=f"“{row.rule}” ({row.reason}) still holds; apply to take it out of force.",
+                url=f"{reverse('firewall:changes')}?host={row.host.name}",
                 button="Show what changes",
             )
 

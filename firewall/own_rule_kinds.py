@@ -1,0 +1,76 @@
+"""The job kind `firewall.try`: load the site with new own rules in a scratch namespace, and save them if it loads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from dom0.host import HostConfig
+from dom0.plan import Draft, Plan
+from dom0.policy_files import LOADERS
+from dom0.probe import Scope
+from dom0.state import State
+from dom0.steps import Hand, Put, Step, WriteFile
+from firewall import own_rules, render
+from firewall.specs import Site
+from hosts.kinds import Kind, register
+from hosts.models import Job
+from hosts.services import actor_of_job
+
+
+def register_kinds() -> None:
+    """Make firewall.try known; called once at start-up."""
+    register(
+        Kind(
+            name=own_rules.KIND,
+            queue="net",
+            # Nothing of the host is touched: the namespace goes with the step.
+            approval="none",
+            scope=lambda job, config: Scope(files=(note(config),)),
+            plan=_plan,
+            locks=lambda job: (),
+            done=_save,
+        )
+    )
+
+
+def note(config: HostConfig) -> str:
+    """The file that names the last site that was found to load."""
+    return f"{config.state}/firewall-tried"
+
+
+def plan(site: Site, path: str, state: State) -> Plan:
+    """Try the site's files, then note at `path` that they load; nothing where they were noted last. Pure."""
+    texts = {name: text for name, text in render.files(site).by_name.items() if name in dict(LOADERS)}
+    stdin = json.dumps(texts, indent=1)
+    digest = hashlib.sha256(stdin.encode()).hexdigest() + "\n"
+    draft = Draft(state)
+    if state.files.get(path) == digest:
+        draft.so("dry run", "These very rules were found to load.")
+        return draft.plan()
+    draft.do(
+        Step(
+            stage="dry run",
+            title="Load the site with the new rule in a scratch network namespace",
+            action=Hand(verb="firewall-try", stdin=stdin),
+            about_s=0.5,
+        )
+    )
+    draft.do(
+        Step(
+            stage="dry run",
+            title="Note that it loads",
+            action=WriteFile(path=path, content=digest, mode=0o640),
+            effect=(Put(room="files", key=path, value=digest),),
+        )
+    )
+    return draft.plan()
+
+
+def _plan(job: Job, state: State, config: HostConfig) -> Plan:
+    return plan(own_rules.site_with(job.host, own_rules.wanted_of(job)), note(config), state)
+
+
+def _save(job: Job) -> None:
+    for wanted in own_rules.wanted_of(job):
+        own_rules.custom_save(actor_of_job(job), job.host, wanted)
