@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 
 from firewall import rows
-from firewall.models import Proto, ZoneRestriction, service_grammar
+from firewall.models import Proto, PublishedService, ZoneRestriction, service_grammar
+from firewall.own_rules import Wanted
 from firewall.specs import PLACES, Cell, Ports
 from hosts.models import Host
 from machines.models import Machine
@@ -52,6 +54,10 @@ class PortsField(forms.CharField):
         if low > high:
             raise ValidationError(f"Write the lower one first: {high}-{low}.")
         return low, high
+
+
+def _span(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def why(**kwargs: Any) -> forms.CharField:
@@ -128,12 +134,39 @@ class PublishForm(Taking, forms.Form):
         except ValidationError:
             raise ValidationError(f"There is no machine {text}. Name one of those listed, or an address.") from None
 
+    @staticmethod
+    def of(service: PublishedService) -> dict[str, Any]:
+        """A service as somebody would type it."""
+        machine = Machine.objects.filter(host=service.host, address=service.target).first() if service.target else None
+        same = not service.target or service.target_port == service.port
+        return {
+            "name": service.name,
+            "external": service.external_id,
+            "proto": service.proto,
+            "port": _span(service.port, service.port_last),
+            "target": machine.name if machine else service.target or "dom0",
+            "target_port": "" if same else service.target_port,
+        }
+
     @property
     def wish(self) -> dict[str, Any]:
         """What was typed, by the service's names."""
         data = dict(self.cleaned_data)
         data["port"], data["port_last"] = data["port"]
         return data
+
+
+class PortsForm(forms.Form):
+    """Which address, and which port one would like there."""
+
+    external = AddressChoice(ExternalAddress.objects.none(), label="External address", empty_label=None)
+    proto = forms.ChoiceField(choices=Proto.choices, label="Protocol")
+    port = PortsField(label="Port you would like", required=False, help_text="Such as 443 or 5000-5010.")
+
+    def __init__(self, *args: Any, host: Host, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        external = cast(AddressChoice, self.fields["external"])
+        external.queryset = ExternalAddress.objects.filter(host=host).prefetch_related("zones")
 
 
 class RestrictionForm(Taking, forms.Form):
@@ -164,6 +197,12 @@ class RestrictionForm(Taking, forms.Form):
         widget=forms.TextInput(attrs={**TYPED, "class": "mono"}),
     )
     reason = why(required=False)
+
+    @staticmethod
+    def of(row: ZoneRestriction) -> dict[str, Any]:
+        """A restriction as somebody would type it."""
+        same = {key: getattr(row, key) for key in ("name", "direction", "action", "proto", "address")}
+        return {**same, "zone": row.zone_id, "port": _span(row.port, row.port_last)}
 
     def __init__(self, *args: Any, host: Host, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -233,13 +272,56 @@ class CustomForm(Taking, forms.Form):
         widget=forms.TextInput(attrs={**TYPED, "class": "mono"}),
     )
     reason = why(error_messages={"required": "Say why: whoever comes after you will ask."})
+    expires = forms.DateTimeField(
+        required=False,
+        label="Ends on",
+        input_formats=["%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M", "%Y-%m-%d"],
+        error_messages={"invalid": "Write a date such as 2027-01-31, or with the hour: 2027-01-31 18:00."},
+        help_text="From then on it is no wish any more and goes with the next apply. Left empty: it stays.",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+
+    @classmethod
+    def again(cls, wanted: Wanted, objection: str) -> CustomForm:
+        """What was typed, with what the host said to it beside the rule."""
+        ends = timezone.localtime(wanted.expires).strftime("%Y-%m-%dT%H:%M") if wanted.expires else ""
+        form = cls({"place": wanted.place, "rule": wanted.rule, "reason": wanted.reason, "expires": ends})
+        form.add_error("rule", objection)
+        return form
 
 
 class ApplyForm(forms.Form):
-    """The word to apply what was looked at."""
+    """The word to apply what was looked at, and how long to wait for the word to keep it."""
 
     why = why(required=False)
+    confirm_within = forms.TypedChoiceField(
+        choices=[(30, "30 seconds"), (60, "60 seconds"), (120, "2 minutes"), (300, "5 minutes"), (600, "10 minutes")],
+        coerce=int,
+        empty_value=60,
+        initial=60,
+        required=False,
+        label="Comes back by itself unless you confirm within",
+    )
     seen = forms.CharField(max_length=64, widget=forms.HiddenInput)
+
+
+class KeepForm(forms.Form):
+    """The word to keep what is on trial: the nonce proves that the page was fetched through the new rules."""
+
+    revision = forms.IntegerField(widget=forms.HiddenInput)
+    nonce = forms.CharField(max_length=32, required=False, widget=forms.HiddenInput)
+
+
+class CompareForm(forms.Form):
+    """Two revisions by their numbers; 0 is what is wished now."""
+
+    before = forms.TypedChoiceField(coerce=int, label="From")
+    after = forms.TypedChoiceField(coerce=int, label="To")
+
+    def __init__(self, *args: Any, numbers: list[tuple[int, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in ("before", "after"):
+            cast(forms.TypedChoiceField, self.fields[name]).choices = numbers
 
 
 class ImportForm(forms.Form):

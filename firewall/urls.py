@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from firewall.views import changes, imports, policy, services
+from firewall.views import changes, imports, own_rules, policy, restrictions, services
 
 app_name = "firewall"
 urlpatterns = [
@@ -14,12 +14,19 @@ urlpatterns = [
     path("dump/", changes.dump, name="dump"),
     path("services/", services.list_, name="services"),
     path("services/publish/", services.publish, name="publish"),
+    path("services/ports/", services.ports, name="ports"),
+    path("services/restore/", services.restore, name="restore"),
+    path("services/<int:pk>/", services.change, name="change"),
     path("services/<int:pk>/unpublish/", services.unpublish, name="unpublish"),
     path("policy/", policy.policy, name="policy"),
     path("policy/cell/", policy.cell, name="cell"),
-    path("policy/restriction/", policy.restriction, name="restriction"),
-    path("policy/restriction/<int:pk>/remove/", policy.restriction_remove, name="restriction_remove"),
-    path("policy/custom/", policy.custom, name="custom"),
-    path("policy/custom/<int:pk>/remove/", policy.custom_remove, name="custom_remove"),
+    path("policy/restrictions/", restrictions.list_, name="restrictions"),
+    path("policy/restrictions/add/", restrictions.add, name="restriction"),
+    path("policy/restrictions/<int:pk>/", restrictions.change, name="restriction_change"),
+    path("policy/restrictions/<int:pk>/remove/", restrictions.remove, name="restriction_remove"),
+    path("policy/rules/", own_rules.list_, name="customs"),
+    path("policy/rules/add/", own_rules.add, name="custom"),
+    path("policy/rules/tried/<int:pk>/", own_rules.tried, name="custom_tried"),
+    path("policy/rules/<int:pk>/remove/", own_rules.remove, name="custom_remove"),
     path("import/", imports.import_, name="import"),
 ]

@@ -64,6 +64,14 @@ def _flush_may_empty_the_audit_log(request: pytest.FixtureRequest):
 
 
 @pytest.fixture(autouse=True)
+def _nothing_counted() -> None:
+    """What waits for an apply is counted once a process; each test has a database of its own."""
+    from firewall import waiting
+
+    waiting.forget()
+
+
+@pytest.fixture(autouse=True)
 def cheap_passwords(settings) -> None:
     """Argon2 is made to be slow; the tests sign in hundreds of times."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -8,7 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 
 from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
-from firewall import exporter, rows, services
+from firewall import exporter, rows, services, trials
 from firewall import render as rendered
 from firewall.forms import ApplyForm
 from firewall.kinds import KIND
@@ -51,7 +51,7 @@ def apply(request: UserRequest) -> HttpResponse:
             raise Refused("Nothing says which difference you looked at.", note="Look at this one, then apply it.")
         if not form.is_valid():
             return _changes(request, host, None, form)
-        job = services.revision_apply(actor_of(request), host, **form.cleaned_data, approved=True)
+        job = trials.revision_apply(actor_of(request), host, why=form.cleaned_data["why"], seen=form.cleaned_data["seen"], approved=True)
     except Refused as error:
         return _changes(request, host, error)
     return redirect("hosts:job", job.pk)
@@ -93,7 +93,7 @@ def again(request: UserRequest, pk: int) -> HttpResponse:
     """Put a former revision on the host again; the wishes stay as they are."""
     former = _get(pk)
     try:
-        job = services.revision_apply(
+        job = trials.revision_apply(
             actor_of(request), former.host, why=f"again revision {former.number}", again=former
         )
     except Refused as error:

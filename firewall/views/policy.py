@@ -1,4 +1,4 @@
-"""Who may open connections to whom: the grid, zone restrictions, the operator's own rules."""
+"""Who may open connections to whom: the grid and the editor of one cell."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from urllib.parse import urlencode
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts.doors import UserRequest, actor_of, page
 from firewall import rows, services
-from firewall.forms import CellForm, CustomForm, RestrictionForm
-from firewall.models import CustomRule, ZoneRestriction
-from firewall.specs import DOM0, INTERNET, VPN, Site
+from firewall.forms import CellForm
+from firewall.specs import DOM0, ICMP, INTERNET, VPN, Site
 from firewall.views.about import host_of, known_host
 from hosts.models import Host
 
@@ -24,13 +23,27 @@ CALLED = {INTERNET: "Internet", VPN: "Admin VPN", DOM0: "dom0"}
 
 @dataclass(frozen=True, kw_only=True)
 class Square:
-    """One square of the grid: `look` is "all", "some" or "" (closed); no `url`: nothing to edit there."""
+    """One square of the grid: `look` is "all", "some" or "" (closed); no `url`: nothing to see there.
+
+    `fixed`: it follows from something else and is no wish.
+    """
 
     words: str
     look: str = ""
     url: str = ""
     label: str = ""
     here: bool = False
+    fixed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The cell somebody looks at; fragments of "policy.cell" say what it comes to (ui.registry)."""
+
+    host: Host
+    site: Site
+    source: str
+    target: str
 
 
 def called(party: str) -> str:
@@ -58,16 +71,12 @@ def grid(site: Site, *, chosen: tuple[str, str] = ("", "")) -> list[tuple[str, l
 
 def _square(site: Site, source: str, target: str, chosen: tuple[str, str]) -> Square:
     words, look = _content(site, source, target)
-    if source == target or not (editable(site, source, target) or source == INTERNET):
-        return Square(words=words, look=look)
+    fixed = not editable(site, source, target)
+    if source == target:
+        return Square(words=words, look=look, fixed=fixed)
     url = "?" + urlencode({"source": source, "target": target}) + "#cell"
-    if source == INTERNET:
-        if target == VPN:
-            return Square(words=words)
-        q = "" if target == DOM0 else "?" + urlencode({"q": target})
-        url = reverse("firewall:services") + q
     label = f"{called(source)} to {called(target)}: {words}"
-    return Square(words=words, look=look, url=url, label=label, here=(source, target) == chosen)
+    return Square(words=words, look=look, url=url, label=label, here=(source, target) == chosen, fixed=fixed)
 
 
 def _content(site: Site, source: str, target: str) -> tuple[str, str]:
@@ -108,7 +117,7 @@ def policy(request: UserRequest) -> HttpResponse:
         return render(request, "firewall/policy.html", {"host": None})
     site = rows.site_of(host)
     chosen = _chosen(request, site)
-    return _policy(request, host, site, chosen, _cell_form(request, site, chosen) if any(chosen) else None)
+    return _policy(request, host, site, chosen, _cell_form(request, site, chosen) if editable(site, *chosen) else None)
 
 
 @page("policy.change", methods=("POST",))
@@ -117,7 +126,7 @@ def cell(request: UserRequest) -> HttpResponse:
     host = known_host(request)
     site = rows.site_of(host)
     chosen = _chosen(request, site)
-    if not any(chosen):
+    if not editable(site, *chosen):
         raise Http404
     form = _cell_form(request, site, chosen)
     if form.is_valid():
@@ -132,83 +141,48 @@ def cell(request: UserRequest) -> HttpResponse:
 
 
 def _chosen(request: UserRequest, site: Site) -> tuple[str, str]:
-    chosen = (request.GET.get("source", ""), request.GET.get("target", ""))
-    if any(chosen) and not editable(site, *chosen):
+    """The cell in the page's address; two empty words for none. Raises Http404 for one that is not in the grid."""
+    source, target = request.GET.get("source", ""), request.GET.get("target", "")
+    if (source or target) and (source == target or not {source, target} <= set(site.parties())):
         raise Http404
-    return chosen
+    return source, target
 
 
 def _policy(
     request: UserRequest, host: Host, site: Site, chosen: tuple[str, str], form: CellForm | None
 ) -> HttpResponse:
+    source, target = chosen
     context = {
         "host": host,
         "columns": [called(party) for party in site.parties()],
         "grid": grid(site, chosen=chosen),
+        "chosen": Pair(host=host, site=site, source=source, target=target) if source else None,
         "form": form,
-        "query": urlencode({"source": chosen[0], "target": chosen[1]}),
-        "source": called(chosen[0]),
-        "target": called(chosen[1]),
-        "back": any(chosen) and editable(site, chosen[1], chosen[0]),
-        "restrictions": ZoneRestriction.objects.filter(zone__host=host).select_related("zone"),
-        "customs": CustomRule.objects.filter(host=host).select_related("author"),
+        "query": urlencode({"source": source, "target": target}),
+        "source": called(source),
+        "target": called(target),
+        "back": editable(site, target, source),
+        "why": _fixed(source, target),
+        "published": f"{reverse('firewall:services')}?{urlencode({'q': target})}" if source == INTERNET else "",
     }
     return render(request, "firewall/policy.html", context, status=422 if form and form.errors else 200)
+
+
+def _fixed(source: str, target: str) -> str:
+    """Why a cell can't be changed here."""
+    if source == DOM0:
+        return "dom0 itself may open everything: it is the host, and the panel’s jobs run there."
+    if target == VPN:
+        return "The Internet never reaches the admin VPN."
+    if target == DOM0:
+        return "The Internet reaches dom0 by the admin’s ssh and by dom0’s own published ports, by nothing else."
+    return "The Internet reaches machines by published services only: publish one, or take one out."
 
 
 def _cell_form(request: UserRequest, site: Site, chosen: tuple[str, str]) -> CellForm:
     cell = site.cell(*chosen)
     initial = {
         "may": "all" if cell.everything else "only" if cell.ports else "none",
-        "ports": ", ".join(f"{p.proto}:{p.span}" for p in cell.ports),
+        "ports": ", ".join("icmp" if p.proto == ICMP else f"{p.proto}:{p.span}" for p in cell.ports),
     }
     return CellForm(request.POST or None, initial=initial)
-
-
-@page("restriction.change", methods=("GET", "POST"))
-def restriction(request: UserRequest) -> HttpResponse:
-    """A new zone restriction."""
-    host: Host = known_host(request)
-    form = RestrictionForm(request.POST or None, host=host, initial={"zone": request.GET.get("zone", "")})
-    if form.is_valid():
-        try:
-            made = services.restriction_add(actor_of(request), **form.wish)
-            messages.success(request, f"{made.name} is saved. It takes effect when you apply.")
-            return redirect("firewall:policy")
-        except ValidationError as error:
-            form.take(error)
-    form.focus()
-    return render(request, "firewall/restriction.html", {"form": form}, status=422 if form.errors else 200)
-
-
-@page("restriction.change", methods=("POST",))
-def restriction_remove(request: UserRequest, pk: int) -> HttpResponse:
-    """Take a zone restriction out of the wishes."""
-    row = get_object_or_404(ZoneRestriction, pk=pk)
-    services.restriction_remove(actor_of(request), row)
-    messages.success(request, f"{row.name} is taken out. What it stopped opens when you apply.")
-    return redirect("firewall:policy")
-
-
-@page("policy.change", methods=("GET", "POST"))
-def custom(request: UserRequest) -> HttpResponse:
-    """A new rule of the operator's own."""
-    host = known_host(request)
-    form = CustomForm(request.POST or None)
-    if form.is_valid():
-        try:
-            services.custom_add(actor_of(request), host, **form.cleaned_data)
-            messages.success(request, "Your rule is saved. It takes effect when you apply.")
-            return redirect("firewall:policy")
-        except ValidationError as error:
-            form.take(error)
-    form.focus()
-    return render(request, "firewall/custom.html", {"form": form}, status=422 if form.errors else 200)
-
-
-@page("policy.change", methods=("POST",))
-def custom_remove(request: UserRequest, pk: int) -> HttpResponse:
-    """Take an operator's own rule out of the wishes."""
-    services.custom_remove(actor_of(request), get_object_or_404(CustomRule, pk=pk))
-    messages.success(request, "The rule is taken out. It goes when you apply.")
-    return redirect("firewall:policy")

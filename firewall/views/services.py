@@ -1,57 +1,43 @@
-"""Published services: the list, publishing, unpublishing."""
+"""Published services: the list, publishing, changing, taking out, restoring; free and taken ports."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.core.exceptions import ValidationError
-from django.core.paginator import Paginator
-from django.db.models import Q, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 
 from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
-from firewall import services
-from firewall.forms import PublishForm
-from firewall.models import PublishedService
+from firewall import asking, listing, rows, services
+from firewall.forms import PortsForm, PublishForm
+from firewall.models import Proto, PublishedService
 from firewall.views.about import host_of, known_host
 from hosts.models import Host
 from machines.models import Machine
 from ui.htmx import answer, go_to
 
-A_PAGE = 100
+LIST = {"rows": "firewall/_services.html"}
 
 
 @page("firewall.view")
 def list_(request: UserRequest) -> HttpResponse:
-    """What the Internet may enter, by address and port."""
+    """What the Internet may enter, by address or by machine, with what the next apply changes."""
     host = host_of(request)
     if host is None:
         return render(request, "firewall/services.html", {"host": None})
-    sought = request.GET.get("q", "").strip()[:60]
-    found = Paginator(_found(host, sought), A_PAGE).get_page(request.GET.get("page"))
-    machines = {m.address: m for m in Machine.objects.filter(host=host, address__in=[s.target for s in found])}
+    sifted = listing.Filter.of(request.GET)
     context = {
         "host": host,
-        "page_obj": found,
-        "rows": [(service, machines.get(service.target or "")) for service in found],
-        "sought": sought,
-        "any": bool(found.object_list) or PublishedService.objects.filter(host=host).exists(),
+        "list": listing.listing(host, sifted, request.GET.get("page")),
+        "protos": [choice for choice in Proto.choices if choice[0] != Proto.BOTH],
+        "states": listing.STATES,
     }
-    return answer(request, "firewall/services.html", {"rows": "firewall/_services.html"}, context)
-
-
-def _found(host: Host, sought: str) -> QuerySet[PublishedService]:
-    rows = PublishedService.objects.filter(host=host).select_related("external", "zone")
-    if not sought:
-        return rows
-    named = Machine.objects.filter(host=host, name__icontains=sought).values("address")
-    hit = Q(name__icontains=sought) | Q(external__address__contains=sought) | Q(target__contains=sought)
-    hit |= Q(target__in=named) | Q(zone__name__icontains=sought)
-    if sought.isdigit() and len(sought) < 6:
-        hit |= Q(port__lte=int(sought), port_last__gte=int(sought)) | Q(target_port=int(sought))
-    return rows.filter(hit)
+    context["page_obj"] = context["list"].page
+    return answer(request, "firewall/services.html", LIST, context)
 
 
 @page("service.publish", methods=("GET", "POST"))
@@ -70,20 +56,81 @@ def publish(request: UserRequest) -> HttpResponse:
             form.take(error)
         except Refused as error:
             refused = error
+    return _form(request, host, form, refused, None)
+
+
+@page("service.change", methods=("GET", "POST"))
+def change(request: UserRequest, pk: int) -> HttpResponse:
+    """Another name, port or target for a service: the wish, not yet what is in force."""
+    service = _get(pk)
+    form = PublishForm(request.POST or None, host=service.host, initial=PublishForm.of(service))
+    if form.is_valid():
+        try:
+            changed = services.service_change(actor_of(request), service, **form.wish)
+            messages.success(request, f"{changed.name} is saved. It changes when you apply.")
+            return redirect("firewall:changes")
+        except ValidationError as error:
+            form.take(error)
+            service = _get(pk)
+    return _form(request, service.host, form, None, service)
+
+
+def _form(
+    request: UserRequest, host: Host, form: PublishForm, refused: Refused | None, service: PublishedService | None
+) -> HttpResponse:
     form.focus()
     context = {
         "form": form,
         "refused": refused,
+        "service": service,
+        "was": rows.service_of(service).where if service else "",
         "machines": Machine.objects.filter(host=host).values_list("name", "address"),
     }
     status = 409 if refused else 422 if form.errors else 200
     return render(request, "firewall/publish.html", context, status=status)
 
 
-@page("service.unpublish", methods=("POST",))
+@page("service.unpublish", methods=("GET", "POST"))
 def unpublish(request: UserRequest, pk: int) -> HttpResponse:
-    """Take a service out of the wishes; it closes with the next apply."""
-    service = get_object_or_404(PublishedService, pk=pk)
-    services.service_unpublish(actor_of(request), service)
-    messages.success(request, f"{service.name} is taken out. It closes when you apply.")
-    return go_to(request, reverse("firewall:changes"))
+    """Say what closes, then take the service out of the wishes; it closes with the next apply."""
+    service = _get(pk)
+    if request.method == "POST":
+        services.service_unpublish(actor_of(request), service, reason=request.POST.get("reason", "").strip()[:200])
+        said = "It closes when you apply." if service.live else "It was never open."
+        messages.success(request, f"{service.name} is taken out. {said}")
+        return go_to(request, reverse("firewall:changes" if service.live else "firewall:services"))
+    spec = rows.service_of(service)
+    names = dict(Machine.objects.filter(host=service.host, address=service.target).values_list("address", "name"))
+    context = {"service": service, "spec": spec, "to": listing.to_words(spec, names)}
+    return render(request, "firewall/unpublish.html", context)
+
+
+@page("service.publish", methods=("POST",))
+def restore(request: UserRequest) -> HttpResponse:
+    """Wish a service again as it is in force, whether it was taken out or changed."""
+    host = known_host(request)
+    try:
+        row = services.service_restore(actor_of(request), host, request.POST.get("name", "")[:31])
+        messages.success(request, f"{row.name} stays as it is in force.")
+    except Refused as error:
+        messages.error(request, f"{error.message} {error.note}".strip())
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    return go_to(request, reverse("firewall:services"))
+
+
+@page("firewall.view")
+def ports(request: UserRequest) -> HttpResponse:
+    """Which ports of an address are taken, by whom, and the next free ones near one that is wanted."""
+    host = host_of(request)
+    if host is None:
+        return render(request, "firewall/ports.html", {"host": None})
+    form = PortsForm(request.GET or None, host=host)
+    context: dict[str, Any] = {"host": host, "form": form}
+    if form.is_valid():
+        context["asked"] = asking.ports(host, **form.cleaned_data, but=request.GET.get("but", "")[:31])
+    return answer(request, "firewall/ports.html", {"ports-say": "firewall/_ports_say.html"}, context)
+
+
+def _get(pk: int) -> PublishedService:
+    return get_object_or_404(PublishedService.objects.select_related("host", "external", "zone"), pk=pk)

@@ -1,0 +1,74 @@
+"""The operators' own rules before and after the compiled ones: the list, adding (tried on the host first), removing."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.core.exceptions import ValidationError
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+
+from accounts.doors import UserRequest, actor_of, page
+from dom0.errors import Refused
+from firewall import own_rules
+from firewall.forms import CustomForm
+from firewall.held import own_rules as held
+from firewall.models import CustomRule
+from firewall.views.about import host_of, known_host
+from hosts.models import Job
+from ui.htmx import answer, go_to
+
+PARTS = {"tried": "firewall/_tried.html"}
+
+
+@page("firewall.view")
+def list_(request: UserRequest) -> HttpResponse:
+    """Every own rule by its place, in the order in which packets meet them."""
+    host = host_of(request)
+    return render(request, "firewall/customs.html", {"host": host, "places": held(host) if host else ()})
+
+
+@page("policy.change", methods=("GET", "POST"))
+def add(request: UserRequest) -> HttpResponse:
+    """A new rule of the operator's own: the host tries it, and only what loads is saved."""
+    host = known_host(request)
+    form = CustomForm(request.POST or None, initial={"place": request.GET.get("place", "")})
+    refused: Refused | None = None
+    if form.is_valid():
+        try:
+            job = own_rules.custom_add(actor_of(request), host, **form.cleaned_data)
+            return redirect("firewall:custom_tried", job.pk)
+        except ValidationError as error:
+            form.take(error)
+        except Refused as error:
+            refused = error
+    form.focus()
+    status = 409 if refused else 422 if form.errors else 200
+    context = {"form": form, "refused": refused, "host": host, "action": reverse("firewall:custom")}
+    return render(request, "firewall/custom.html", context, status=status)
+
+
+@page("policy.change")
+def tried(request: UserRequest, pk: int) -> HttpResponse:
+    """What became of the trial of a new rule: saved, still on its way, or why it does not load."""
+    job = get_object_or_404(Job.objects.select_related("host"), pk=pk, kind=own_rules.KIND)
+    if job.state in (Job.State.DONE, Job.State.NOTHING):
+        messages.success(request, "Your rule loads and is saved. It takes effect when you apply.")
+        return go_to(request, reverse("firewall:customs"))
+    context = {"job": job, "wanted": own_rules.wanted_of(job), "host": job.host}
+    if job.state in Job.OPEN:
+        return answer(request, "firewall/custom_tried.html", PARTS, context)
+    if request.headers.get("HX-Request"):
+        return go_to(request, request.get_full_path())
+    form = CustomForm.again(context["wanted"][0], job.message or "It does not load.")
+    form.focus()
+    context |= {"form": form, "action": f"{reverse('firewall:custom')}?host={job.host.name}"}
+    return render(request, "firewall/custom.html", context)
+
+
+@page("policy.change", methods=("POST",))
+def remove(request: UserRequest, pk: int) -> HttpResponse:
+    """Take an operator's own rule out of the wishes."""
+    own_rules.custom_remove(actor_of(request), get_object_or_404(CustomRule, pk=pk))
+    messages.success(request, "The rule is taken out. It goes when you apply.")
+    return redirect("firewall:customs")
