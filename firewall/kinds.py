@@ -1,39 +1,76 @@
-"""The job kind `firewall.apply`: puts one revision on the host, and the former back when that fails."""
+"""The job kinds of the firewall: a revision is tried, kept, taken back; the host is closed but for SSH."""
 
 from __future__ import annotations
 
-from django.db import models
-from django.utils import timezone
-
+from dom0 import chains, trial
 from dom0.errors import Refused
 from dom0.host import HostConfig
-from dom0.plan import Plan
+from dom0.plan import Draft, Plan
 from dom0.probe import Scope
 from dom0.state import State
+from dom0.steps import Drop, Hand, Put, Step
+from firewall import booking, render, trials
 from firewall import plan as planner
-from firewall import rows
-from firewall.models import PublishedService, Revision
-from firewall.plan import Wish
+from firewall.models import Revision
+from firewall.plan import CLOSED, Wish
 from firewall.specs import from_dict
+from firewall.trials import APPLY, CONFIRM, RETURN, STOP
 from hosts.kinds import Kind, register
 from hosts.models import Job, JobStep
-from hosts.services import actor_of_job, job_create, thing_of
+from hosts.services import actor_of_job
 
-KIND = "firewall.apply"
+KIND = APPLY
+#: Stages of an apply that have touched the host.
+TOUCHING = ("apply", "sysctl", "flows", "applied")
 
 
 def register_kinds() -> None:
-    """Make firewall.apply known; called once at start-up."""
+    """Make the kinds known; called once at start-up."""
     register(
         Kind(
-            name=KIND,
+            name=APPLY,
             queue="net",
             approval="operator",
             scope=_scope,
             plan=_plan,
-            locks=_locks,
-            done=_live,
+            locks=lambda job: ("net",),
+            done=_booked,
             failed=_failed,
+        )
+    )
+    # These hold no lock of jobs and wait behind no work: the trial's clock runs, and the host's one writer is
+    # found by dom0 itself.
+    register(
+        Kind(
+            name=CONFIRM,
+            queue="power",
+            approval="none",
+            scope=_standing,
+            plan=_plan_confirm,
+            locks=lambda job: (),
+            done=_booked,
+        )
+    )
+    register(
+        Kind(
+            name=RETURN,
+            queue="power",
+            approval="none",
+            scope=_standing,
+            plan=_plan_return,
+            locks=lambda job: (),
+            done=_booked,
+        )
+    )
+    register(
+        Kind(
+            name=STOP,
+            queue="power",
+            approval="none",
+            scope=_closed,
+            plan=_plan_stop,
+            locks=lambda job: (),
+            done=_booked,
         )
     )
 
@@ -45,17 +82,29 @@ def _revision(job: Job) -> Revision:
     return revision
 
 
+def _folder(config: HostConfig) -> str:
+    return f"{config.state}/firewall"
+
+
 def _wish(job: Job, config: HostConfig) -> Wish:
-    return Wish(site=from_dict(_revision(job).site), folder=f"{config.state}/firewall")
+    revision = _revision(job)
+    return Wish(
+        site=from_dict(revision.site),
+        folder=_folder(config),
+        name=revision.name,
+        token=f"{revision.name}-j{job.pk}",
+        seconds=int(job.args.get("seconds", trials.CONFIRM_WITHIN_S)),
+    )
 
 
 def _scope(job: Job, config: HostConfig) -> Scope:
     wish = _wish(job, config)
     return Scope(
-        files=planner.paths(wish),
+        files=planner.paths(wish, trial.read(config).confirmed),
         rules=planner.FAMILIES,
         sysctls=planner.sysctls(wish),
         links=wish.site.nics,
+        trial=planner.TRIAL,
     )
 
 
@@ -70,38 +119,107 @@ def _plan(job: Job, state: State, config: HostConfig) -> Plan:
     return planner.plan(wish, state)
 
 
-def _locks(job: Job) -> tuple[str, ...]:
-    return ("net",)
-
-
-def _live(job: Job) -> None:
-    revision = _revision(job)
-    states = Revision.State
-    Revision.objects.filter(host=revision.host, state=states.LIVE).exclude(pk=revision.pk).update(state=states.FORMER)
-    Revision.objects.filter(pk=revision.pk).update(state=states.LIVE, live_at=timezone.now())
-    in_force = set(from_dict(revision.site).services)
-    wished = PublishedService.objects.filter(host=revision.host).select_related("external", "zone")
-    live = [row.pk for row in wished if rows.service_of(row) in in_force]
-    PublishedService.objects.filter(host=revision.host).update(
-        live=models.Case(models.When(pk__in=live, then=True), default=False)
-    )
+def _booked(job: Job) -> None:
+    booking.book(job.host, booking.standing())
 
 
 def _failed(job: Job) -> None:
-    """The wishes stay, marked not applied. If rules were touched already, ask for the former ones again."""
-    states = Revision.State
-    Revision.objects.filter(pk=job.args.get("revision"), state=states.DRAFT).update(state=states.FAILED)
-    former = Revision.objects.filter(host=job.host, state=states.LIVE).first()
-    touched = job.steps.filter(stage__in=("apply", "sysctl"), state__in=(JobStep.State.DONE, JobStep.State.FAILED))
-    if former is None or job.args.get("back") or not touched.exists():
-        return
-    job_create(
-        actor_of_job(job),
-        KIND,
-        host=job.host,
-        title=f"Return to firewall revision {former.number}",
-        target=thing_of(job),
-        reason=f"job {job.pk} stopped half-way",
-        args={"revision": former.pk, "number": former.number, "back": True},
-        approved=True,
+    """The wishes stay, marked not applied. What stopped half-way goes back at once; but where the worker was
+    killed, somebody may go on with it for as long as the trial stands.
+    """
+    Revision.objects.filter(pk=job.args.get("revision"), state=Revision.State.DRAFT).update(state=Revision.State.FAILED)
+    stopped = job.steps.filter(stage__in=TOUCHING, state=JobStep.State.FAILED).first()
+    armed = job.steps.filter(stage="arm", state=JobStep.State.DONE).exists()
+    if job.state == Job.State.FAILED and armed and stopped and stopped.output != KILLED:
+        trials.return_after_failure(actor_of_job(job), _revision(job), job)
+
+
+#: What the sweep notes at the step during which a worker ended.
+KILLED = "The worker ended here."
+
+
+def _standing(job: Job, config: HostConfig) -> Scope:
+    return Scope(trial=planner.TRIAL)
+
+
+def _token(job: Job, state: State) -> str:
+    """The trial of this job's revision that stands; "" where none does."""
+    pending = state.trial.get("pending", "")
+    return pending if pending.startswith(f"{_revision(job).name}-j") else ""
+
+
+def _plan_confirm(job: Job, state: State, config: HostConfig) -> Plan:
+    draft, revision, token = Draft(state), _revision(job), _token(job, state)
+    if state.trial.get("confirmed") == revision.name and not token:
+        draft.so("confirm", f"Revision {revision.number} is in force already.")
+        return draft.plan()
+    if not token:
+        raise Refused(
+            f"Revision {revision.number} was taken back; it can't be kept any more.",
+            note="The wishes are kept. Apply them anew, with more time to look.",
+        )
+    args = (("token", token), ("nonce", str(job.args.get("nonce", ""))))
+    draft.do(
+        Step(
+            stage="confirm",
+            title=f"Make revision {revision.number} the one in force",
+            action=Hand(verb="firewall-confirm", args=args),
+            effect=(
+                Put(room="trial", key="confirmed", value=revision.name),
+                Drop(room="trial", key="pending"),
+            ),
+        )
     )
+    return draft.plan()
+
+
+def _plan_return(job: Job, state: State, config: HostConfig) -> Plan:
+    draft, revision, token = Draft(state), _revision(job), _token(job, state)
+    if not token and state.trial.get("confirmed") == revision.name:
+        raise Refused(
+            f"Revision {revision.number} was kept; it is in force now.",
+            note="To go back, apply the former revision again.",
+        )
+    if not token:
+        draft.so("return", f"Revision {revision.number} was taken back already.")
+        return draft.plan()
+    draft.do(
+        Step(
+            stage="return",
+            title=f"Load the revision in force before {revision.number} again",
+            action=Hand(verb="firewall-return", args=(("token", token),)),
+            effect=(Drop(room="trial", key="pending"),),
+            about_s=0.5,
+        )
+    )
+    return draft.plan()
+
+
+def _closed(job: Job, config: HostConfig) -> Scope:
+    folder = planner.revision_folder(_folder(config), CLOSED)
+    return Scope(
+        trial=planner.TRIAL, rules=planner.FAMILIES, files=tuple(f"{folder}/{n}" for n in (render.V4, render.V6))
+    )
+
+
+def _plan_stop(job: Job, state: State, config: HostConfig) -> Plan:
+    draft = Draft(state)
+    folder = planner.revision_folder(_folder(config), CLOSED)
+    loaded = all(
+        chains.ours(state.rules.get(family, "")) == chains.wanted(state.files.get(f"{folder}/{name}", ""))
+        for family, name in (("v4", render.V4), ("v6", render.V6))
+    )
+    if state.trial.get("confirmed", CLOSED) == CLOSED and not state.trial.get("pending") and loaded:
+        draft.so("stop", "The host is closed but for SSH.")
+        return draft.plan()
+    draft.do(
+        Step(
+            stage="stop",
+            title="Load revision 0, closed but for SSH, and make it the one in force",
+            action=Hand(verb="firewall-stop"),
+            effect=(Put(room="trial", key="confirmed", value=CLOSED), Drop(room="trial", key="pending")),
+            destroys="every connection through this host ends, until a revision is applied again",
+            about_s=0.5,
+        )
+    )
+    return draft.plan()

@@ -158,6 +158,11 @@ class Revision(models.Model):
     def __str__(self) -> str:
         return f"revision {self.number}"
 
+    @property
+    def name(self) -> str:
+        """What the host calls it: its folder there, and the beginning of its trials' tokens."""
+        return f"{self.number}-{self.digest[:12]}"
+
 
 class Watched(models.Model):
     """What the watcher last saw of a host's firewall: which revision is in force, and how the live rules differ."""

@@ -1,57 +1,75 @@
-"""From what is loaded to what a revision wants: the steps of `firewall.apply`. Pure.
+"""From what is loaded to what a revision wants, on trial: the steps of `firewall.apply`. Pure.
 
-Write the files beside the live ones, try exactly them in a scratch namespace, load them in the order in
-which a failure can only close (bridge, IPv6, then raw → filter → nat), set the kernel's switches with
-forwarding last, cut the flows whose treatment changed, and only then note the revision as the one in force.
-Boot loads what is noted; the former stays noted until every step before is done.
+Write the revision's own folder, try exactly these files in a scratch namespace, arm the guard; then, each step
+only while this very trial stands: load in the order in which a failure can only close (bridge, IPv6, then raw →
+filter → nat), set the kernel's switches with forwarding last, forget the flows whose treatment changed, and say
+that all is applied. Nobody but a person makes it the revision in force; until then the guard takes it back.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from dom0 import chains
 from dom0.errors import Refused
+from dom0.members import INSIDE, ZNET
 from dom0.plan import Draft, Plan
 from dom0.policy_files import LOADERS
 from dom0.state import State
-from dom0.steps import Command, Drop, Hand, Put, RemoveFile, Step, WriteFile
+from dom0.steps import ALONE, Command, Hand, Put, Step, WriteFile
 from firewall import flows, render
 from firewall.specs import Site, as_dict, from_dict
 
 SITE = "site.json"
+SYSCTLS = "sysctl.conf"
+CLOSED = "0"  # the revision every host has: closed but SSH
 FAMILIES = ("v4", "v6", "bridge")
+#: What the trial's room of a host's state has to say.
+TRIAL = ("confirmed", "pending", "applied")
 #: Exist only while a module or a bridge does; absent is as good as off.
 OPTIONAL = ("net.bridge.", "net.ipv6.conf.", "net.ipv4.conf.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """The site one host shall have, and its folder for policy files (absolute, no slash at the end)."""
+    """The site one host shall have: `name` is its revision's (NUMBER-DIGEST), `token` names this very trial.
+
+    `folder` holds the host's policy files (absolute, no slash at the end), `seconds` is how long the trial lasts.
+    """
 
     site: Site
     folder: str
+    name: str
+    token: str
+    seconds: int = 60
 
     @property
-    def confirmed(self) -> str:
-        return f"{self.folder}/confirmed"
+    def own(self) -> str:
+        return revision_folder(self.folder, self.name)
 
     @property
-    def pending(self) -> str:
-        return f"{self.folder}/pending"
+    def outcome(self) -> str:
+        """Where the host notes how this trial ended."""
+        return f"{self.folder}/outcomes/{self.token}.json"
 
-    @property
+    @cached_property
     def files(self) -> dict[str, str]:
-        """File name → content; the site itself comes last: it says that all before it is in force."""
+        """File name → content; the site itself comes last: it says that all before it is written."""
         text = json.dumps(as_dict(self.site), sort_keys=True, indent=1) + "\n"
         return {**render.files(self.site).by_name, SITE: text}
 
 
-def paths(wish: Wish) -> tuple[str, ...]:
-    """Files whose content the plan depends on."""
-    return tuple(f"{folder}/{name}" for folder in (wish.pending, wish.confirmed) for name in wish.files)
+def revision_folder(folder: str, name: str) -> str:
+    return f"{folder}/revisions/{name}"
+
+
+def paths(wish: Wish, confirmed: str) -> tuple[str, ...]:
+    """Files whose content the plan depends on; `confirmed` is the revision now in force on the host."""
+    own = (f"{wish.own}/{name}" for name in wish.files)
+    return (*own, f"{revision_folder(wish.folder, confirmed)}/{SITE}", wish.outcome)
 
 
 def sysctls(wish: Wish) -> tuple[str, ...]:
@@ -60,39 +78,48 @@ def sysctls(wish: Wish) -> tuple[str, ...]:
 
 
 def plan(wish: Wish, state: State) -> Plan:
-    """The steps from `state` to `wish`; none where it is so already.
+    """The steps from `state` to `wish` on trial; none where it is so already, on trial or in force.
 
-    Raises Refused where a card or a public address the rules speak of is not on the host.
+    Raises Refused while another revision is on trial, where this trial was taken back, and where a card or a
+    public address the rules speak of is not on the host.
     """
-    _refuse_missing(wish.site, state)
+    pending, confirmed = state.trial.get("pending", ""), state.trial.get("confirmed", CLOSED)
+    _refuse_another(wish, pending)
     draft = Draft(state)
-    load = list(_loads(wish, state))
-    settings = list(_settings(wish, state))
-    noted = _differing(wish, wish.confirmed, state)
-    if load or noted:
-        _prepare(wish, draft)
+    if not pending and confirmed == wish.name:
+        _restore(wish, draft)
+        return draft.plan()
+    _refuse_ended(wish, state)
+    _refuse_missing(wish.site, state)
+    if not pending:
+        _prepare(wish, draft, confirmed)
     else:
-        draft.so("files", "The host has these rule files already.")
-    for step in load:
-        draft.do(step)
-    if not load:
-        draft.so("apply", "These rules are loaded already.")
-    for step in (*settings, *_cuts(wish, state)):
-        draft.do(step)
-    for name, text in noted.items():
-        draft.do(_write(wish.confirmed, name, text, "confirm", f"Note {name} as the one in force"))
-    for name in wish.files:
-        path = f"{wish.pending}/{name}"
-        if path in draft.state.files:
-            draft.do(
-                Step(
-                    stage="confirm",
-                    title=f"Clear the trial copy of {name}",
-                    action=RemoveFile(path=path),
-                    effect=(Drop(room="files", key=path),),
-                )
-            )
+        draft.so("files", "The guard has this revision already.")
+    _change(wish, draft, confirmed)
     return draft.plan()
+
+
+def _refuse_another(wish: Wish, pending: str) -> None:
+    if pending and pending != wish.token:
+        number = pending.partition("-")[0]
+        raise Refused(
+            f"Revision {number} is on trial on this host; until it is kept or taken back, no other is applied.",
+            note=f"Keep revision {number} or return from it, then apply. Wishes can be edited meanwhile.",
+        )
+
+
+def _refuse_ended(wish: Wish, state: State) -> None:
+    """A trial has one outcome; going on with one that was taken back would be a second."""
+    try:
+        ended = json.loads(state.files.get(wish.outcome, "{}"))
+    except ValueError:
+        return
+    if ended.get("outcome") == "returned":
+        who = "The guard" if ended.get("by") in ("guard", "boot") else "An operator"
+        raise Refused(
+            f"{who} has taken revision {wish.name.partition('-')[0]} back; the one in force before is live.",
+            note="The wishes are kept. Apply them anew: that begins a new trial.",
+        )
 
 
 def _refuse_missing(site: Site, state: State) -> None:
@@ -113,50 +140,98 @@ def _refuse_missing(site: Site, state: State) -> None:
             )
 
 
-def _differing(wish: Wish, folder: str, state: State) -> Mapping[str, str]:
-    return {name: text for name, text in wish.files.items() if state.files.get(f"{folder}/{name}") != text}
-
-
-def _write(folder: str, name: str, text: str, stage: str, title: str) -> Step:
-    path = f"{folder}/{name}"
-    return Step(
-        stage=stage,
-        title=title,
-        # Rules are no secret of the host, but nobody else's business either.
-        action=WriteFile(path=path, content=text, mode=0o640),
-        effect=(Put(room="files", key=path, value=text),),
-    )
-
-
-def _prepare(wish: Wish, draft: Draft) -> None:
-    for name, text in _differing(wish, wish.pending, draft.state).items():
-        draft.do(_write(wish.pending, name, text, "files", f"Write {name} for trial"))
+def _prepare(wish: Wish, draft: Draft, confirmed: str) -> None:
+    """Files, dry run, and the guard told: from then on the host goes back by itself."""
+    found = draft.state.files
+    for name, text in wish.files.items():
+        path = f"{wish.own}/{name}"
+        if found.get(path) != text:
+            draft.do(
+                Step(
+                    stage="files",
+                    title=f"Write {name} of the revision",
+                    # Rules are no secret of the host, but nobody else's business either.
+                    action=WriteFile(path=path, content=text, mode=0o640),
+                    effect=(Put(room="files", key=path, value=text),),
+                )
+            )
     draft.do(
         Step(
             stage="dry run",
             title="Load exactly these files in a scratch network namespace",
-            action=Hand(verb="firewall-try", args=(("folder", wish.pending),)),
+            action=Hand(verb="firewall-try", args=(("folder", wish.own),)),
             about_s=0.5,
+        )
+    )
+    args = (("token", wish.token), ("revision", wish.name), ("seconds", str(wish.seconds)))
+    back = flows.cut(wish.site, noted_site(wish.folder, confirmed, draft.state))
+    draft.do(
+        Step(
+            stage="arm",
+            title=f"Have the guard take it back after {wish.seconds} s, unless somebody keeps it",
+            action=Hand(verb="firewall-arm", args=args, stdin="".join(f"{line}\n" for line in back)),
+            effect=(Put(room="trial", key="pending", value=wish.token),),
         )
     )
 
 
-def _loads(wish: Wish, state: State) -> Iterator[Step]:
+def _change(wish: Wish, draft: Draft, confirmed: str) -> None:
+    """What is done to the host while the trial stands."""
+    state, applied = draft.state, draft.state.trial.get("applied") == wish.token
+    steps = [*_loads(wish, state, wish.token), *_settings(wish, state, wish.token)]
+    for step in steps:
+        draft.do(step)
+    if applied and not steps:
+        draft.so("apply", "These rules are loaded, on trial.")
+        return
+    if lines := flows.cut(noted_site(wish.folder, confirmed, state), wish.site):
+        draft.do(_cuts(wish, lines))
+    draft.do(
+        Step(
+            stage="applied",
+            title="Forget what talks to dom0 itself, so that only the new rules let anybody keep this revision",
+            action=Hand(verb="firewall-applied", args=(("token", wish.token),)),
+            effect=(Put(room="trial", key="applied", value=wish.token),),
+            trial=wish.token,
+        )
+    )
+
+
+def _cuts(wish: Wish, lines: tuple[str, ...]) -> Step:
+    return Step(
+        stage="flows",
+        title="Forget the connections that this closes, moves or opens anew",
+        action=Hand(verb="flows-forget", stdin="\n".join(lines) + "\n"),
+        trial=wish.token,
+    )
+
+
+def _restore(wish: Wish, draft: Draft) -> None:
+    """The revision is in force; what differs from it on the host is loaded again, without a trial: whatever the
+    guard took back would be the same.
+    """
+    steps = [*_loads(wish, draft.state, ALONE), *_settings(wish, draft.state, ALONE)]
+    for step in steps:
+        draft.do(step)
+    if not steps:
+        draft.so("apply", "This revision is in force, and the host has its rules.")
+
+
+def _loads(wish: Wish, state: State, trial: str) -> Iterator[Step]:
+    """Only families that differ; of v4 and v6 only the chains that do. Sets are made where no rule uses them yet."""
     files = wish.files
-    bridge, v6, v4 = (files[name] for name in (render.BRIDGE, render.V6, render.V4))
     live = {family: state.rules.get(family, "") for family in FAMILIES}
     todo: dict[str, str] = {}
-    if not render.bridge_loaded(bridge, live["bridge"]):
+    if not render.bridge_loaded(files[render.BRIDGE], live["bridge"]):
         todo[render.BRIDGE] = ""
-    if chains.ours(live["v6"]) != chains.wanted(v6):
-        todo[render.V6] = chains.splice(v6, live["v6"])
-    if chains.ours(live["v4"]) != chains.wanted(v4):
-        todo[render.V4] = chains.splice(v4, live["v4"])
-    if todo:
+    for name, family in ((render.V6, "v6"), (render.V4, "v4")):
+        if chains.ours(live[family]) != chains.wanted(files[name]):
+            todo[name] = chains.splice(files[name], live[family])
+    if render.V4 in todo and not all(f"--match-set {name} " in live["v4"] for name in (ZNET, INSIDE)):
         todo[render.SETS] = ""
     for name, loader in LOADERS:
         if name in todo:
-            yield _load(wish, name, loader, todo[name], files[name])
+            yield _load(wish, name, loader, todo[name], trial)
 
 
 _ABOUT = {
@@ -167,21 +242,22 @@ _ABOUT = {
 }
 
 
-def _load(wish: Wish, name: str, loader: tuple[str, ...], spliced: str, text: str) -> Step:
+def _load(wish: Wish, name: str, loader: tuple[str, ...], spliced: str, trial: str) -> Step:
     family, title = _ABOUT[name]
-    # With jumps to put in front or old chains to throw out, the text on stdin differs from the file.
-    argv = loader if spliced not in ("", text) else (*loader, f"{wish.pending}/{name}")
+    text = wish.files[name]
+    # With jumps to put in front, and only the chains that differ, the text on stdin is another than the file.
+    argv = loader if spliced else (*loader, f"{wish.own}/{name}")
     shows = render.bridge_rules(text) if family == "bridge" else chains.applied(text) if spliced else None
-    effect = (Put(room="rules", key=family, value=shows),) if shows is not None else ()
     return Step(
         stage="apply",
         title=title,
-        action=Command(argv=argv, stdin=spliced if argv == loader else "", timeout_s=120),
-        effect=effect,
+        action=Command(argv=argv, stdin=spliced, timeout_s=120),
+        effect=(Put(room="rules", key=family, value=shows),) if shows is not None else (),
+        trial=trial,
     )
 
 
-def _settings(wish: Wish, state: State) -> Iterator[Step]:
+def _settings(wish: Wish, state: State, trial: str) -> Iterator[Step]:
     for key, value in render.sysctls(wish.site):
         found = state.sysctls.get(key)
         if found == value or (found is None and key.startswith(OPTIONAL)):
@@ -191,22 +267,13 @@ def _settings(wish: Wish, state: State) -> Iterator[Step]:
             title=f"Set {key} to {value}",
             action=Command(argv=("sysctl", "-w", f"{key}={value}")),
             effect=(Put(room="sysctls", key=key, value=value),),
+            trial=trial,
         )
 
 
-def _cuts(wish: Wish, state: State) -> Iterator[Step]:
-    """Against the site that was noted last: a job killed before its cuts makes them when it goes on."""
-    for argv in flows.cut(noted_site(wish, state), wish.site):
-        yield Step(
-            stage="flows",
-            title=f"Forget the connections of {' '.join(argv[2:])}",
-            action=Command(argv=argv, ok_codes=(0, 1)),
-        )
-
-
-def noted_site(wish: Wish, state: State) -> Site:
-    """The site in force on the host; an empty one where none, or none that can be read, was noted."""
+def noted_site(folder: str, name: str, state: State) -> Site:
+    """The site of a revision on the host; an empty one where none, or none that can be read, was noted."""
     try:
-        return from_dict(json.loads(state.files.get(f"{wish.confirmed}/{SITE}", "")))
+        return from_dict(json.loads(state.files.get(f"{revision_folder(folder, name)}/{SITE}", "")))
     except (ValueError, KeyError, TypeError):
         return Site()

@@ -10,21 +10,17 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
-from django.utils.text import capfirst
 
 from accounts.doors import check
-from accounts.models import User
 from audit import log
 from audit.log import Actor, Thing
 from dom0.errors import Refused
 from firewall import lint, render, rows, words
 from firewall.findings import Problem
-from firewall.kinds import KIND
-from firewall.models import CustomRule, PolicyCell, PublishedService, Revision, ZoneRestriction
+from firewall.models import PolicyCell, PublishedService, Revision, ZoneRestriction
 from firewall.specs import Cell, Site, as_dict
 from firewall.words import Change
-from hosts.models import Host, Job
-from hosts.services import job_create
+from hosts.models import Host
 from machines.models import Machine
 from zones.models import ExternalAddress, Zone
 
@@ -289,84 +285,10 @@ def policy_set(actor: Actor, host: Host, cells: Iterable[Cell], *, reason: str =
         log.record(actor, "policy.change", _thing("host", host), why=reason, data={"cells": changed})
 
 
-def custom_add(actor: Actor, host: Host, *, place: str, rule: str, reason: str) -> CustomRule:
-    """Wish for an operator's own rule. Raises ValidationError per field, PermissionDenied."""
-    author = check(actor, "policy.change")
-    row = CustomRule(host=host, place=place, rule=rule, reason=reason, author=author)
-    with transaction.atomic():
-        _clean(row)
-        before = rows.site_of(host)
-        row.save()
-        _refuse_new(before, rows.site_of(host))
-        log.record(actor, "policy.change", _thing("custom rule", row), why=reason, data={"added": _plain(row)})
-    return row
-
-
-def custom_remove(actor: Actor, rule: CustomRule, *, reason: str = "") -> None:
-    """Take an operator's own rule out of the wishes."""
-    check(actor, "policy.change")
-    with transaction.atomic():
-        thing, data = _thing("custom rule", rule), _plain(rule)
-        rule.delete()
-        log.record(actor, "policy.change", thing, why=reason, data={"removed": data})
-
-
-def revision_apply(
-    actor: Actor, host: Host, *, why: str = "", approved: bool = False, seen: str = "", again: Revision | None = None
-) -> Job:
-    """Make one revision of all wishes and ask for the job that puts it on the host.
-
-    `seen` is the digest of the wish the person looked at: where it is another by now, Refused. `again` applies
-    a former revision as it was, the wishes stay. Raises Refused for a wish with blocking problems, and while
-    another apply of this host is open.
-    """
-    person = check(actor, "firewall.apply")
-    with transaction.atomic():
-        Host.objects.select_for_update().get(pk=host.pk)
-        revision = again or _revision(host, person, why, seen)
-        return job_create(
-            actor,
-            KIND,
-            host=host,
-            title=f"Apply firewall revision {revision.number}",
-            target=Thing(kind="firewall", id=str(host.pk), text=f"firewall of {host.name}"),
-            reason=why,
-            args={"revision": revision.pk, "number": revision.number},
-            approved=approved,
-        )
-
-
 def zone_farewell(zone: Zone) -> None:
     """Drop what the policy says about a zone that goes: its number may be given to another."""
     key = f"zone:{zone.number}"
     PolicyCell.objects.filter(host=zone.host).filter(models.Q(source=key) | models.Q(target=key)).delete()
-
-
-def _revision(host: Host, person: User, why: str, seen: str) -> Revision:
-    now = pending(host)
-    if seen and seen != now.digest:
-        raise Refused(
-            "Somebody changed the firewall's wishes since you looked.", note="Look at the new difference, then apply."
-        )
-    stopping = [p for p in now.problems if p.blocks]
-    if stopping:
-        raise Refused(
-            f"{capfirst(stopping[0].about)}: {stopping[0].sentence}", note="Nothing was applied. Mend it first."
-        )
-    if now.live and not now.changes and digest_of(rows.site_in(now.live)) == now.digest:
-        return now.live
-    last = Revision.objects.filter(host=host).order_by("-number").first()
-    files = render.files(now.wished).by_name
-    return Revision.objects.create(
-        host=host,
-        number=(last.number if last else 0) + 1,
-        site=as_dict(now.wished),
-        files=files,
-        digest=hashlib.sha256("\0".join(files.values()).encode()).hexdigest(),
-        words=[c.sentence for c in now.changes],
-        author=person,
-        why=why,
-    )
 
 
 def _check_service(row: PublishedService) -> None:

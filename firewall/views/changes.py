@@ -51,7 +51,9 @@ def apply(request: UserRequest) -> HttpResponse:
             raise Refused("Nothing says which difference you looked at.", note="Look at this one, then apply it.")
         if not form.is_valid():
             return _changes(request, host, None, form)
-        job = trials.revision_apply(actor_of(request), host, why=form.cleaned_data["why"], seen=form.cleaned_data["seen"], approved=True)
+        job = trials.revision_apply(
+            actor_of(request), host, why=form.cleaned_data["why"], seen=form.cleaned_data["seen"], approved=True
+        )
     except Refused as error:
         return _changes(request, host, error)
     return redirect("hosts:job", job.pk)
@@ -93,9 +95,7 @@ def again(request: UserRequest, pk: int) -> HttpResponse:
     """Put a former revision on the host again; the wishes stay as they are."""
     former = _get(pk)
     try:
-        job = trials.revision_apply(
-            actor_of(request), former.host, why=f"again revision {former.number}", again=former
-        )
+        job = trials.revision_apply(actor_of(request), former.host, why=f"again revision {former.number}", again=former)
     except Refused as error:
         return _revision(request, former, error)
     return redirect("hosts:job", job.pk)

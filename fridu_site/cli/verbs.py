@@ -12,7 +12,7 @@ from netaddr import AddrFormatError, IPAddress
 from accounts.access import may, may_somewhere
 from accounts.models import Owner, SSHKey
 from dom0.errors import Refused
-from firewall import exporter, render
+from firewall import exporter, render, trials
 from firewall import services as firewall
 from fridu_site.cli import call as typed
 from fridu_site.cli.call import Call, Misunderstood
@@ -107,7 +107,7 @@ def _apply(call: Call) -> int:
     now = firewall.pending(host)
     for change in now.changes:
         call.say(f"  {change.sentence}")
-    job = firewall.revision_apply(call.actor, host, why=call.typed.reason, approved=call.typed.yes, seen=now.digest)
+    job = trials.revision_apply(call.actor, host, why=call.typed.reason, approved=call.typed.yes, seen=now.digest)
     return follow(call, job)
 
 

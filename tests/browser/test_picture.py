@@ -15,7 +15,7 @@ from playwright.sync_api import expect
 
 from audit.log import Actor
 from firewall.imports import import_rules
-from firewall.services import revision_apply
+from firewall.trials import revision_apply
 from hosts.kinds import kind_of
 from hosts.models import Job
 from machines.models import Machine

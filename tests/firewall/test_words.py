@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from firewall import flows, words
+from firewall import words
 from firewall.specs import Cell, Ports, Restriction, Service, Site
 
 NAMES = {"10.10.1.2": "Common", "10.10.1.3": "WEB-Ful", "10.10.2.2": "WEB-Dom"}
@@ -35,16 +35,12 @@ def cell(source: str, target: str, *ports: Ports, everything: bool = False) -> C
 
 def test_nothing_differs_from_itself(production: Site) -> None:
     assert words.difference(production, production) == ()
-    assert flows.cut(production, production) == ()
     assert words.counts(()) == "nothing changes"
 
 
 def test_a_new_service_opens_its_port_and_forgets_its_flows(production: Site) -> None:
     after = replace(production, services=(*production.services, TLS))
     assert sentences(production, after) == ["opens tcp 443 of 87.98.130.56 to WEB-Dom, port 8443"]
-    assert flows.cut(production, after) == (
-        ("conntrack", "-D", "-p", "tcp", "--orig-dst", "87.98.130.56", "--orig-port-dst", "443"),
-    )
 
 
 def test_a_removed_service_closes_its_port_and_cuts_its_connections(production: Site) -> None:
@@ -53,9 +49,6 @@ def test_a_removed_service_closes_its_port_and_cuts_its_connections(production: 
     assert [c.sentence for c in changes] == ["closes tcp 22 of 87.98.130.56 to WEB-Dom, port 22"]
     assert "are cut" in changes[0].detail
     assert words.counts(changes) == "1 closes"
-    assert ("conntrack", "-D", "-p", "tcp", "--orig-dst", "87.98.130.56", "--orig-port-dst", "22") in flows.cut(
-        production, after
-    )
 
 
 def test_another_target_moves_the_port(production: Site) -> None:
@@ -66,29 +59,17 @@ def test_another_target_moves_the_port(production: Site) -> None:
     assert sentences(production, after) == [
         "moves tcp 25 of 91.121.65.140 from Common, port 2525 to WEB-Ful, port 2525"
     ]
-    assert len(flows.cut(production, after)) == 1
 
 
 def test_a_new_name_alone_cuts_nothing(production: Site) -> None:
     renamed = tuple(replace(s, name="Mail") if s.name == "FulupSMTP" else s for s in production.services)
     after = replace(production, services=renamed)
     assert sentences(production, after) == ["tcp 25 of 91.121.65.140 is called Mail instead of FulupSMTP"]
-    assert flows.cut(production, after) == ()
 
 
 def test_dom0s_own_port_is_closed_on_every_address_of_its_card(production: Site) -> None:
     after = without(production, "DOM0_VPNt")
     assert sentences(production, after) == ["closes tcp 563 of every address of eth0 to dom0"]
-    cut = {argv[argv.index("--orig-dst") + 1] for argv in flows.cut(production, after)}
-    assert cut == {"91.121.65.140", "87.98.130.56"}
-
-
-def test_a_long_range_is_cut_by_its_target_not_port_by_port(production: Site) -> None:
-    wide = replace(TLS, proto="udp", port_first=10_000, port_last=20_000, target_port=10_000)
-    before = replace(production, services=(*production.services, wide))
-    assert flows.cut(before, production) == (
-        ("conntrack", "-D", "-p", "udp", "--orig-dst", "87.98.130.56", "--reply-src", "10.10.2.2"),
-    )
 
 
 def test_a_closed_cell_says_what_closes_and_cuts_it(production: Site) -> None:
@@ -100,10 +81,6 @@ def test_a_closed_cell_says_what_closes_and_cuts_it(production: Site) -> None:
     assert sentences(gone, production) == ["opens everything from zFulup to zDominig"]
     assert words.difference(production, narrowed)[0].detail == "only tcp 80 stays open"
     assert sentences(narrowed, gone) == ["closes tcp 80 from zFulup to zDominig"]
-    zones = ("conntrack", "-D", "--orig-src", "10.10.1.0/24", "--orig-dst", "10.10.2.0/24")
-    assert flows.cut(production, gone) == (zones,)
-    assert flows.cut(production, narrowed) == (zones,)
-    assert flows.cut(gone, production) == ()
 
 
 def test_a_restriction_closes_when_it_comes_and_opens_when_it_goes(production: Site) -> None:
@@ -113,10 +90,6 @@ def test_a_restriction_closes_when_it_comes_and_opens_when_it_goes(production: S
     after = replace(production, restrictions=(rule,))
     assert sentences(production, after) == ["closes tcp 25 out of zDominig"]
     assert sentences(after, production) == ["opens tcp 25 out of zDominig"]
-    assert flows.cut(production, after) == (
-        ("conntrack", "-D", "-p", "tcp", "--orig-src", "10.10.2.0/24", "--orig-port-dst", "25"),
-        ("conntrack", "-D", "-p", "tcp", "--orig-src", "10.10.2.0/24", "--reply-port-src", "25"),
-    )
 
 
 def test_what_stays_is_said_too(production: Site) -> None:

@@ -24,7 +24,7 @@ from audit.log import Actor
 from dom0.errors import Refused
 from firewall.imports import import_rules
 from firewall.models import Revision
-from firewall.services import revision_apply
+from firewall.trials import revision_apply
 from hosts.models import Host, Job
 from machines.models import Image, Machine, SiteDefaults
 from machines.services import image_add, machine_create
