@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import selectors
 import socket
@@ -15,6 +16,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -29,7 +31,8 @@ def inside(ns: str, work: Callable[[], T]) -> T:
 
     def run() -> None:
         try:
-            with open(f"/run/netns/{ns}", "rb") as handle:
+            # A path ("/proc/PID/ns/net") names a namespace that has no name.
+            with open(ns if ns.startswith("/") else f"/run/netns/{ns}", "rb") as handle:
                 if _libc.setns(handle.fileno(), CLONE_NEWNET):
                     raise OSError(ctypes.get_errno(), f"setns {ns}")
             out.append(work())
@@ -78,7 +81,8 @@ class Server:
                 if peer is None:  # shut down
                     return
                 self.heard.append(data)
-                self.socket.sendto(self._greeting(peer[0]), peer)
+                with contextlib.suppress(OSError):  # a made-up sender can't be answered; the next one can
+                    self.socket.sendto(self._greeting(peer[0]), peer)
 
     def _answer_tcp(self) -> None:
         with contextlib.suppress(OSError):
@@ -102,7 +106,9 @@ def connect(ns: str, address: str, port: int, *, timeout_s: float = 2.0) -> sock
     made = inside(ns, lambda: socket.socket(family, socket.SOCK_STREAM))
     made.settimeout(timeout_s)
     try:
-        made.connect(socket.getaddrinfo(address, port, family, socket.SOCK_STREAM)[0][4])
+        # In there: fe80::1%eth0 means that namespace's eth0.
+        where = inside(ns, lambda: socket.getaddrinfo(address, port, family, socket.SOCK_STREAM)[0][4])
+        made.connect(where)
     except OSError:
         made.close()
         raise
@@ -146,6 +152,61 @@ def open_ports(ns: str, address: str, ports: Iterable[int], *, wait_s: float = 1
                     found.add(key.data)
                 selector.unregister(sock)
     return found
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A question to a port: a TCP connection, or a UDP datagram, from a namespace."""
+
+    ns: str
+    address: str
+    port: int
+    udp: bool = False
+
+
+REFUSED = "refused"
+
+
+def answers(probes: Iterable[Probe], *, quiet_s: float = 0.5, most_s: float = 6.0) -> dict[Probe, str]:
+    """What each is answered, all asked at once: the server's line, REFUSED (RST or ICMP), or "" for silence.
+
+    Silence is what has not answered when nobody has for `quiet_s`.
+    """
+    told: dict[Probe, str] = dict.fromkeys(probes, "")
+    with selectors.EpollSelector() as selector, contextlib.ExitStack() as stack:
+        for ns in dict.fromkeys(p.ns for p in told):
+            mine = [p for p in told if p.ns == ns]
+            for probe, sock in zip(mine, inside(ns, lambda mine=mine: [_opened(p) for p in mine]), strict=True):
+                stack.enter_context(sock)
+                if sock.connect_ex((probe.address, probe.port)) not in (0, errno.EINPROGRESS):
+                    continue  # no route: nothing can come back
+                if probe.udp:
+                    with contextlib.suppress(OSError):
+                        sock.send(b"hello")
+                selector.register(sock, selectors.EVENT_READ, probe)
+        end = time.monotonic() + most_s
+        while selector.get_map() and time.monotonic() < end:
+            ready = selector.select(quiet_s)
+            if not ready:
+                break
+            for key, _ in ready:
+                assert isinstance(key.fileobj, socket.socket)
+                told[key.data] = _heard(key.fileobj)
+                selector.unregister(key.fileobj)
+    return told
+
+
+def _opened(probe: Probe) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM if probe.udp else socket.SOCK_STREAM)
+    sock.setblocking(False)
+    return sock
+
+
+def _heard(sock: socket.socket) -> str:
+    try:
+        return sock.recv(200).decode().strip() or REFUSED
+    except OSError:
+        return REFUSED
 
 
 def echoes(connection: socket.socket, *, timeout_s: float = 2.0) -> bool:

@@ -1,0 +1,54 @@
+"""dom0's own services and the private addresses."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.host import wire
+from tests.host.bare import DOM0, INET, ONE, TWO, VPN, Machine, World, until
+from tests.host.packets.sample import COMMON, EVIL, REDIS, WEBDOM, WEBFUL
+from tests.host.wire import closed, command, open_ports, pings
+
+pytestmark = pytest.mark.host
+
+
+@pytest.mark.parametrize("machine", [EVIL, WEBDOM], ids=lambda m: m.name)
+def test_no_machine_reaches_dom0s_redis_panel_or_ssh_on_any_of_its_addresses(world: World, machine: Machine) -> None:
+    for address in ("10.10.1.1", "10.10.2.1", "10.10.95.38", ONE):
+        assert open_ports(machine.ns, address, [22, 563, 8000, REDIS], wait_s=0.6) == set(), address
+    assert open_ports(machine.ns, TWO, [563, 8000, REDIS], wait_s=0.6) == set()
+    assert closed(machine.ns, "10.10.1.1", 9999, udp=True)
+    other = "10.10.2.1" if machine.bridge == "xen-br1" else "10.10.1.1"
+    assert closed(machine.ns, other, 53, udp=True)
+
+
+def test_a_neighbour_on_the_internet_link_reaches_no_private_address(world: World) -> None:
+    for machine in (COMMON, WEBFUL, WEBDOM):
+        assert open_ports(INET, machine.address, [22, 2525, 8080], wait_s=0.6) == set()
+        assert not pings(INET, machine.address, timeout_s=0.3)
+    for gateway in ("10.10.1.1", "10.10.2.1", "10.10.95.38"):
+        assert open_ports(INET, gateway, [22, 53, 8000], wait_s=0.6) == set()
+
+
+def test_an_inside_source_from_outside_is_dropped(world: World) -> None:
+    to = command(DOM0, "cat", "/sys/class/net/eth0/address").strip()
+    own = command(INET, "cat", "/sys/class/net/eth0/address").strip()
+    for source, word in (
+        ("91.121.65.254", b"honest"),
+        ("10.10.1.66", b"zone"),
+        ("10.10.95.2", b"vpn"),
+        ("127.0.0.1", b"lo"),
+    ):
+        packet = wire.udp_packet(source, ONE, 5000, 44096, word)
+        wire.send_frame(INET, "eth0", wire.ether(to, own, 0x0800, packet))
+    heard = world.servers["dom0-vpnu"].heard
+    assert until(lambda: b"honest" in heard)
+    assert not {b"zone", b"vpn", b"lo"} & set(heard)
+
+
+def test_ipv6_opens_nothing_that_ipv4_closes(world: World) -> None:
+    for ns, interface, here in ((INET, "eth0", "eth0"), (VPN, "eth0", "tun0")):
+        shown = command(DOM0, "ip", "-6", "-o", "addr", "show", "dev", here)
+        link_local = shown.split("inet6 ")[1].split("/")[0]
+        assert closed(ns, f"{link_local}%{interface}", 22)
+    assert command(DOM0, "ip", "-6", "-o", "addr", "show", "dev", "xen-br1") == ""
