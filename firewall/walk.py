@@ -9,7 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from ipaddress import IPv4Address, IPv4Network
 
 from dom0.members import INSIDE, LOOPBACK, ZNET
@@ -69,6 +69,7 @@ class _Parsed:
     tests: tuple[Test, ...]
     target: str
     to: str = ""
+    ports: range | None = None  # destination ports, where the rule names them: most rules end here
 
 
 class Walker:
@@ -122,11 +123,12 @@ class Walker:
     def _walk(self, chain: str, packet: Packet, unsure: list[Rule]) -> _Parsed | None:
         """The rule that ends the walk; None where the chain is left without one."""
         for parsed in self._chains.get(chain, ()):
-            says = [test(self, packet) for test in parsed.tests]
-            if False in says:
+            if parsed.ports is not None and packet.port not in parsed.ports:
                 continue
-            if None in says:
+            says = self._says(parsed, packet)
+            if says is None:
                 unsure.append(parsed.rule)
+            if not says:
                 continue
             if parsed.target == "RETURN":
                 return None
@@ -135,6 +137,20 @@ class Walker:
             if found := self._walk(parsed.target, packet, unsure):
                 return found
         return None
+
+    def _says(self, parsed: _Parsed, packet: Packet) -> Says:
+        says: Says = True
+        for test in parsed.tests:
+            said = test(self, packet)
+            if said is False:
+                return False
+            says = says and said
+        return says
+
+
+@lru_cache(maxsize=4096)
+def _ip(text: str) -> IPv4Address:
+    return IPv4Address(text)
 
 
 def _destination(to: str, port: int) -> tuple[str, int]:
@@ -146,7 +162,8 @@ def _destination(to: str, port: int) -> tuple[str, int]:
 
 
 def _parsed(rule: Rule) -> _Parsed:
-    words = iter(shlex.split(rule.args))
+    said = shlex.split(rule.args)
+    words = iter(said)
     tests: list[Test] = []
     negated = False
     for word in words:
@@ -161,7 +178,14 @@ def _parsed(rule: Rule) -> _Parsed:
         negated = False
     target = next(words, "")
     to = next((word for word in words if word[:1].isdigit()), "")  # --to-source and --to-destination; else nothing
-    return _Parsed(rule, tuple(tests), target, to)
+    ports = _span(said[said.index("--dport") + 1]) if "! --dport" not in rule.args and "--dport" in said[:-1] else None
+    return _Parsed(rule, tuple(tests), target, to, ports)
+
+
+def _span(text: str) -> range:
+    """`25`, `5000:5010`, `1024:` or `:1023`. Raises ValueError."""
+    first, colon, last = text.partition(":")
+    return range(int(first or 0), int(last or (65535 if colon else first)) + 1)
 
 
 def _unknown(walker: Walker, packet: Packet) -> Says:
@@ -203,7 +227,7 @@ def _address(attribute: str) -> Callable[[Words], Test]:
             networks = [IPv4Network(part, strict=False) for part in next(words, "").split(",")]
         except ValueError:  # a name: only the host can tell what it stood for when the rule was loaded
             return _unknown
-        return lambda walker, packet: any(IPv4Address(getattr(packet, attribute)) in n for n in networks)
+        return lambda walker, packet: any(_ip(getattr(packet, attribute)) in n for n in networks)
 
     return read
 
@@ -215,9 +239,8 @@ def _proto(words: Words) -> Test:
 
 def _port(of: Callable[[Packet], int]) -> Callable[[Words], Test]:
     def read(words: Words) -> Test:
-        first, _, last = next(words, "").partition(":")
-        low, high = int(first or 0), int(last or (first if not _ else 65535))
-        return lambda walker, packet: packet.proto in ("tcp", "udp") and low <= of(packet) <= high
+        span = _span(next(words, ""))
+        return lambda walker, packet: packet.proto in ("tcp", "udp") and of(packet) in span
 
     return read
 
@@ -240,7 +263,7 @@ def _set(words: Words) -> Test:
     name, directions = next(words, ""), next(words, "").split(",")
 
     def test(walker: Walker, packet: Packet) -> Says:
-        address = IPv4Address(packet.source if directions[0] == "src" else packet.target)
+        address = _ip(packet.source if directions[0] == "src" else packet.target)
         if name == INSIDE:
             return any(address in network for network in walker.inside)
         if name == ZNET:
