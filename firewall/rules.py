@@ -194,8 +194,9 @@ def _from_zones(site: Site) -> Iterator[Rule]:
     """What a machine may ask dom0 for: DHCP, DNS, ping, and single ports the policy names."""
     # First: every question for a lease from another port of its own would be a connection too.
     yield Rule(chain="fr-zin", args=CONNLIMIT)
-    yield Rule(chain="fr-zin", args="-p udp -m udp --dport 67 -j ACCEPT")
+    yield Rule(chain="fr-zin", args="-d 255.255.255.255/32 -p udp -m udp --dport 67 -j ACCEPT")
     yield Rule(chain="fr-zin", args="-m addrtype ! --dst-type LOCAL --limit-iface-in -j DROP")
+    yield Rule(chain="fr-zin", args="-p udp -m udp --dport 67 -j ACCEPT")
     yield Rule(chain="fr-zin", args="-p udp -m udp --dport 53 -j ACCEPT")
     yield Rule(chain="fr-zin", args="-p tcp -m tcp --dport 53 -j ACCEPT")
     yield Rule(chain="fr-zin", args=f"{ECHO} -j ACCEPT")
