@@ -15,10 +15,10 @@ from playwright.sync_api import expect
 
 from audit.log import Actor
 from firewall.imports import import_rules
-from firewall.trials import revision_apply
 from hosts.kinds import kind_of
 from hosts.models import Job
 from machines.models import Machine
+from tests.firewall.says import in_force
 from zones.models import Zone
 from zones.services import address_sync
 
@@ -41,9 +41,9 @@ def sample(fresh, image, fulup, dominig):
             mac=f"aa:bb:0a:0a:00:0{number}", vif=f"fr{number}", uid_base=65536 * number, memory_mib=64, root_mib=128,
             image=image, observed="running", observed_at=timezone.now(), since=timezone.now(), built_at=timezone.now(),
         )  # fmt: skip
-    revision_apply(actor, fresh)
     for job in Job.objects.all():
         kind_of(job.kind).done(job)
+    in_force(actor, fresh)
     Job.objects.update(state=Job.State.DONE, ended=timezone.now())
 
 

@@ -8,12 +8,11 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from audit.log import Actor
 from audit.models import Entry
 from dom0.errors import Refused
-from firewall import imports, rows, services
-from firewall.models import PolicyCell, PublishedService, Revision
+from firewall import imports, rows, services, trials
+from firewall.models import PolicyCell, PublishedService
 from firewall.specs import Cell, Ports
-from hosts.kinds import kind_of
-from hosts.models import Job, JobStep
 from tests.firewall.conftest import sample
+from tests.firewall.says import in_force
 
 pytestmark = pytest.mark.django_db
 
@@ -77,72 +76,6 @@ def test_dom0s_ssh_cannot_be_published_away_on_the_last_address(me, host, zones,
     assert "dom0's own ssh" in refused.value.message_dict["port"][0]
 
 
-def test_unpublishing_leaves_an_entry_and_a_pending_change(me, host, web) -> None:
-    job = services.revision_apply(me, host, why="begin")
-    kind_of("firewall.apply").done(job)
-    Job.objects.update(state="done")
-    services.service_unpublish(me, web)
-    assert [c.kind for c in services.pending(host).changes] == ["closes"]
-
-
-def test_one_apply_is_one_revision_of_all_wishes(me, host, web) -> None:
-    job = services.revision_apply(me, host, why="first")
-    revision = Revision.objects.get()
-    assert (revision.number, revision.state, revision.why) == (1, "draft", "first")
-    assert job.args == {"revision": revision.pk, "number": 1}
-    assert "opens tcp 80 of 87.98.130.56 to WEB-Dom, port 8080" in revision.words
-    assert "--to-destination 10.10.2.2:8080" in revision.files["v4.rules"]
-    with pytest.raises(Refused, match="still open"):
-        services.revision_apply(me, host)
-
-
-def test_what_changed_since_it_was_looked_at_is_not_applied(me, host, zones, web_dom, web) -> None:
-    seen = services.pending(host).digest
-    publish(me, host, zones, web_dom, name="More", port=81)
-    with pytest.raises(Refused, match="since you looked"):
-        services.revision_apply(me, host, seen=seen)
-    assert not Revision.objects.exists()
-
-
-def test_a_wish_that_stopped_fitting_is_not_applied(me, host, web) -> None:
-    PublishedService.objects.update(target="10.10.77.7")
-    with pytest.raises(Refused, match="in no zone"):
-        services.revision_apply(me, host)
-
-
-def test_an_applied_revision_is_live_and_leaves_nothing_pending(me, host, web) -> None:
-    job = services.revision_apply(me, host)
-    kind_of("firewall.apply").done(job)
-    assert Revision.objects.get().state == "live"
-    assert services.pending(host).changes == ()
-    Job.objects.update(state="done")
-    again = services.revision_apply(me, host)
-    assert again.args["number"] == 1
-
-
-def test_a_failed_apply_that_touched_rules_asks_for_the_former_revision(me, host, zones, web_dom, web) -> None:
-    first = services.revision_apply(me, host)
-    kind_of("firewall.apply").done(first)
-    Job.objects.update(state="done")
-    publish(me, host, zones, web_dom, name="More", port=81)
-    second = services.revision_apply(me, host)
-    JobStep.objects.create(job=second, number=1, stage="apply", title="Load", state="failed")
-    Job.objects.filter(pk=second.pk).update(state="failed")
-    kind_of("firewall.apply").failed(second)
-    back = Job.objects.exclude(pk__in=(first.pk, second.pk)).get()
-    assert back.title == "Return to firewall revision 1"
-    assert back.approver_id == me.id
-    assert Revision.objects.get(number=2).state == "failed"
-    assert Revision.objects.get(number=1).state == "live"
-
-
-def test_a_failed_dry_run_leaves_the_former_revision_alone(me, host, web) -> None:
-    job = services.revision_apply(me, host)
-    JobStep.objects.create(job=job, number=1, stage="dry run", title="Try", state="failed")
-    kind_of("firewall.apply").failed(job)
-    assert Job.objects.count() == 1
-
-
 def test_a_policy_cell_is_saved_closed_and_refused(me, host, zones) -> None:
     tcp = Ports(proto="tcp", first=80, last=90)
     services.policy_set(me, host, [Cell(source="zFulup", target="zDominig", ports=(tcp,))])
@@ -184,7 +117,7 @@ def test_the_real_sample_becomes_zones_services_and_policy(me, host, name) -> No
     assert {s.name for s in site.services} == {s.name for s in report.site.services}
     assert set(site.policy) == set(report.site.policy)
     assert [job.title for job in report.jobs] == ["Create zone zFulup", "Create zone zDominig"]
-    assert services.revision_apply(me, host, why="import").args["number"] == 1
+    assert trials.revision_apply(me, host, why="import").args["number"] == 1
 
 
 def test_importing_the_same_file_twice_makes_nothing_new(me, host) -> None:
@@ -218,19 +151,10 @@ def test_only_operators_change_the_firewall_whatever_door_they_come_by(host, zon
     with pytest.raises(PermissionDenied):
         services.policy_set(owner, host, [])
     with pytest.raises(PermissionDenied):
-        services.revision_apply(owner, host)
+        trials.revision_apply(owner, host)
     with pytest.raises(PermissionDenied):
         imports.import_rules(owner, host, "")
     assert not PublishedService.objects.exists()
-
-
-def live(me, host) -> Revision:
-    """Everything wished is applied."""
-    job = services.revision_apply(me, host)
-    kind_of("firewall.apply").done(job)
-    Job.objects.update(state="done")
-    Revision.objects.update(state="live")
-    return Revision.objects.latest("pk")
 
 
 def wish_of(row, **changes) -> dict:
@@ -239,7 +163,7 @@ def wish_of(row, **changes) -> dict:
 
 
 def test_a_service_changed_in_place_moves_with_the_next_apply(me, host, web) -> None:
-    live(me, host)
+    in_force(me, host)
     web.refresh_from_db()
     services.service_change(me, web, **wish_of(web, name="DomiNew", target_port=8081), reason="port moved")
     told = [c.sentence for c in services.pending(host).changes]
@@ -265,7 +189,7 @@ def test_a_service_is_not_in_its_own_way_but_others_are(me, host, zones, web, we
 
 
 def test_a_change_back_is_in_force_again(me, host, web) -> None:
-    live(me, host)
+    in_force(me, host)
     before = wish_of(web)
     services.service_change(me, web, **{**before, "target_port": 8081})
     services.service_change(me, web, **before)
@@ -275,7 +199,7 @@ def test_a_change_back_is_in_force_again(me, host, web) -> None:
 
 @pytest.mark.parametrize("how", ["taken out", "changed"])
 def test_a_service_is_restored_as_the_revision_in_force_has_it(me, host, web, how) -> None:
-    live(me, host)
+    in_force(me, host)
     if how == "taken out":
         services.service_unpublish(me, web)
     else:

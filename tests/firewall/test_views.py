@@ -9,11 +9,11 @@ import pytest
 from django.urls import reverse
 
 from audit.models import Entry
-from firewall import services
+from firewall import services, trials
 from firewall.models import CustomRule, PolicyCell, PublishedService, Revision, ZoneRestriction
-from hosts.kinds import kind_of
 from hosts.models import Job
 from tests.firewall.conftest import sample
+from tests.firewall.says import in_force
 from tests.firewall.test_services import me as me
 from tests.firewall.test_services import web as web
 
@@ -28,10 +28,7 @@ def panel(client, fulup, host):
 
 @pytest.fixture
 def applied(me, host, web) -> Revision:
-    job = services.revision_apply(me, host, why="begin")
-    kind_of("firewall.apply").done(job)
-    Job.objects.update(state="done")
-    return Revision.objects.get()
+    return in_force(me, host, why="begin")
 
 
 def text(response) -> str:
@@ -152,7 +149,7 @@ def test_a_form_that_is_not_whole_applies_nothing(panel, host, web, typed, statu
 
 
 def test_while_one_apply_is_open_no_other_is_offered(panel, me, host, web) -> None:
-    services.revision_apply(me, host)
+    trials.revision_apply(me, host)
     page = text(panel.get(reverse("firewall:changes")))
     assert "is on its way" in page
     assert reverse("firewall:apply") not in page
@@ -166,12 +163,10 @@ def test_after_an_apply_the_service_is_shown_open(panel, applied) -> None:
 
 def test_a_former_revision_can_be_applied_again(panel, me, host, applied, web) -> None:
     services.service_unpublish(me, web)
-    second = services.revision_apply(me, host)
-    kind_of("firewall.apply").done(second)
-    Job.objects.update(state="done")
+    in_force(me, host)
     response = panel.post(reverse("firewall:again", args=(applied.pk,)))
     assert response.status_code == 302
-    assert Job.objects.latest("pk").args == {"revision": applied.pk, "number": 1}
+    assert Job.objects.latest("pk").args == {"revision": applied.pk, "number": 1, "seconds": 60}
 
 
 def test_a_revision_shows_its_words_files_and_commands(panel, applied) -> None:
