@@ -112,7 +112,7 @@ class Zone:
         return self.external is None
 
     def holds(self, ip: str) -> bool:
-        first, last = _bounds(self.network)
+        first, last = bounds(self.network)
         return first <= _number(ip) <= last
 
 
@@ -122,8 +122,12 @@ def _number(ip: str) -> int:
 
 
 @lru_cache(maxsize=1 << 10)
-def _bounds(network: str) -> tuple[int, int]:
-    parsed = IPv4Network(network)
+def bounds(network: str) -> tuple[int, int]:
+    """First and last address of a network or single address as numbers; (1, 0), which holds none, for neither."""
+    try:
+        parsed = IPv4Network(network)
+    except ValueError:
+        return 1, 0
     return int(parsed.network_address), int(parsed.broadcast_address)
 
 
@@ -205,10 +209,11 @@ class CustomRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Vpn:
-    """The admin VPN's interface on dom0 (`tun0`, or `tun+` for all of that kind) and its network."""
+    """The admin VPN: its interface on dom0 (`tun0`, or `tun+` for all of that kind), network and server's udp port."""
 
     interface: str
     network: str | None = None
+    port: int = 0  # 0: no server of it here, or tcp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +259,18 @@ class Site:
 
     def zone_of(self, ip: str) -> Zone | None:
         """The zone whose subnet holds this address."""
-        return next((z for z in self.zones if z.holds(ip)), None)
+        if ip not in self._zones_of:
+            self._zones_of[ip] = next((z for z in self.zones if z.holds(ip)), None)
+        return self._zones_of[ip]
+
+    @cached_property
+    def _zones_of(self) -> dict[str, Zone | None]:
+        return {}
+
+    @cached_property
+    def nic_of(self) -> Mapping[str, str]:
+        """External address → its card."""
+        return {a.ip: a.nic for a in self.addresses}
 
     def addresses_of(self, service: Service) -> tuple[str, ...]:
         """The public addresses a service is reached on."""
