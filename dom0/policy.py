@@ -15,6 +15,13 @@ from dom0.members import TABLE
 from dom0.policy_files import LOADERS
 
 
+#: What the kernel says in one word that hardly anybody understands.
+SIGNS = {
+    "Too many links": "chains lead into each other in a circle",
+    "RULE_APPEND failed (Invalid argument)": "a rule can't stand in the place its chain is reached from",
+}
+
+
 def live(config: HostConfig, families: Iterable[str]) -> dict[str, str]:
     """What is loaded of "v4", "v6" and "bridge" (without the sets' elements), in a form that stands still.
 
@@ -35,6 +42,11 @@ def refuse_legacy(version: str) -> None:
             note="On Debian: update-alternatives --set iptables /usr/sbin/iptables-nft, the same for ip6tables "
             "with /usr/sbin/ip6tables-nft, then apply again.",
         )
+
+
+def counted() -> str:
+    """What is loaded for IPv4, with the packets each rule met. Raises CommandFailed."""
+    return runner.run(("iptables-save", "-c"), keep=runner.ALL).stdout
 
 
 def _live(family: str) -> str:
@@ -65,16 +77,17 @@ def _try(network: str, name: str, argv: tuple[str, ...], text: str) -> None:
     try:
         runner.run(("nsenter", f"--net={network}", "--", *argv), stdin=text, timeout_s=120)
     except CommandFailed as error:
-        said = (error.stderr or error.stdout).strip().splitlines()
+        said = " ".join((error.stderr or error.stdout).split())
+        why = next((words for sign, words in SIGNS.items() if sign in said), said.partition("Try `")[0][:300])
         raise Refused(
-            f"{name} does not load: {said[0][:300] if said else error}{_line(said, text)}.",
+            f"{name} does not load: {why or error}{_line(said, text)}.",
             note="Nothing was changed. Mend the rule it names, then apply again.",
         ) from error
 
 
-def _line(said: list[str], text: str) -> str:
+def _line(said: str, text: str) -> str:
     """The line of the file that a program complains about by its number."""
-    number = re.search(r"line:? (\d+)", " ".join(said))
+    number = re.search(r"line:? (\d+)", said)
     lines = text.splitlines()
     if number is None or not 0 < int(number[1]) <= len(lines):
         return ""

@@ -9,15 +9,21 @@ class FirewallConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from firewall import kinds, own_rule_kinds, services, shown
+        from firewall import counters, kinds, moves, own_rule_kinds, services, shown
+        from hosts.watch import register_observer
         from machines import published
         from ui import registry
+        from zones.dependents import register_dependents
+        from zones.moving import register_follower
         from zones.services import register_farewell
 
         kinds.register_kinds()
         own_rule_kinds.register_kinds()
         register_farewell(services.zone_farewell)
+        register_follower(moves.FOLLOWER)
+        register_dependents(moves.dependents)
         published.register(shown.published_of)
+        register_observer(counters.watch)
         registry.attention(shown.attention)
         registry.attention(shown.expired)
         registry.search(shown.search)

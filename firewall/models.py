@@ -176,3 +176,26 @@ class Watched(models.Model):
 
     def __str__(self) -> str:
         return f"firewall of {self.host}"
+
+
+class Counter(models.Model):
+    """What the host's rules counted for one object this week: connections of a service, packets a restriction met."""
+
+    class Kind(models.TextChoices):
+        SERVICE = "service", "published service"
+        RESTRICTION = "restriction", "zone restriction"
+        CUSTOM = "custom", "own rule"
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="counters")
+    kind = models.CharField(max_length=11, choices=Kind)
+    name = models.CharField(max_length=330, help_text="the service, ZONE-NUMBER/RESTRICTION, PLACE: RULE")
+    week = models.DateField(help_text="the Monday it is counted from")
+    count = models.PositiveBigIntegerField(default=0, help_text="in that week")
+    raw = models.PositiveBigIntegerField(default=0, help_text="as the kernel last showed it; a reload starts it anew")
+
+    class Meta:
+        ordering = ["host", "kind", "name"]
+        constraints = [models.UniqueConstraint(fields=["host", "kind", "name"], name="one_counter_an_object")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.name}: {self.count}"
