@@ -89,6 +89,7 @@ RULES: dict[str, Rule] = {
     "vpn.view": Rule(says="see the admin VPN and its peers", roles=_OP),
     "vpn.change": Rule(says="add and revoke peers of the admin VPN", roles=_OP),
     "address.add": Rule(says="put an external address on its card", roles=_OP),
+    "address.remove": Rule(says="take an external address off its card", roles=_OP),
     "firewall.import": Rule(says="import a rule file", roles=_OP),
 }
 

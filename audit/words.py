@@ -46,6 +46,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "vpn.view": ("see the admin VPN: {}", "saw the admin VPN"),
     "vpn.change": ("change the admin VPN's peers: {}", "changed the admin VPN's peers: {}"),
     "address.add": ("put {} on its card", "put {} on its card"),
+    "address.remove": ("take {} off its card", "took {} off its card"),
     "firewall.import": ("import a rule file: {}", "imported a rule file: {}"),
     "defaults.change": ("change what new machines get on {}", "changed what new machines get on {}"),
 }

@@ -8,39 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 
 from dom0 import files, runner
+from dom0.added import FOLDER, Added, path, read
 from dom0.errors import Refused
 from dom0.host import HostConfig
-
-FOLDER = "addresses"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Added:
-    """One address of ours: "198.51.100.7" on "eth0"."""
-
-    nic: str
-    address: str
-
-    @property
-    def text(self) -> str:
-        """What is kept for the next boot; `read` is its inverse."""
-        return json.dumps({"nic": self.nic, "address": self.address}) + "\n"
-
-
-def path(state: str, address: str) -> str:
-    """The file that says the address is ours and where it belongs."""
-    return f"{state}/{FOLDER}/{address}.json"
-
-
-def read(text: str) -> Added:
-    """The address of a kept file. Raises ValueError, KeyError or TypeError where it is none."""
-    data = json.loads(text)
-    return Added(nic=str(data["nic"]), address=str(IPv4Address(data["address"])))
 
 
 def permitted(config: HostConfig, added: Added) -> bool:
@@ -65,16 +39,11 @@ def put(config: HostConfig, added: Added) -> None:
     if not permitted(config, added):
         raise Refused(
             f"{added.nic} may not get {added.address} from Fridu: the host file does not allow it.",
-            note=f"Allow it there: may_add under [[nic]] {added.nic}. Or by hand: {by_hand(added)}.",
+            note=f"Allow it there: may_add under [[nic]] {added.nic}. Or by hand: {added.by_hand}.",
         )
     there = json.loads(runner.run(("ip", "-json", "-4", "address", "show", "dev", added.nic)).stdout or "[]")
     if added.address not in [each.get("local") for link in there for each in link.get("addr_info", ())]:
         runner.run(("ip", "address", "add", f"{added.address}/32", "dev", added.nic))
-
-
-def by_hand(added: Added) -> str:
-    """The command an administrator types on dom0."""
-    return f"ip address add {added.address}/32 dev {added.nic}"
 
 
 def _added(args: Mapping[str, str]) -> Added:

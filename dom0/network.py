@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from dom0 import addresses, dnsmasq, files, members, runner, shaping
+from dom0 import added, addresses, dnsmasq, files, members, runner, shaping
 from dom0.bridge import SHAPING
 from dom0.errors import Refused
 from dom0.host import HostConfig
@@ -46,7 +46,7 @@ def told(config: HostConfig) -> dict[str, str]:
     """
     leases = Path(config.run, "dnsmasq").glob(f"*{dnsmasq.LEASES}")
     found = {}
-    for path in (*leases, *Path(config.state, addresses.FOLDER).glob("[!.]*.json")):
+    for path in (*leases, *Path(config.state, added.FOLDER).glob("[!.]*.json")):
         with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
             found[str(path)] = file.read(200_000).decode(errors="replace")
     return found

@@ -23,6 +23,11 @@ def _nothing(job: Job) -> None:
     """Most kinds have nothing to book."""
 
 
+def _always(job: Job) -> bool:
+    """Where a kind has a way back, most of its jobs have."""
+    return True
+
+
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """How one kind of job is planned and carried out.
@@ -31,7 +36,8 @@ class Kind:
     found (it reads rows into specs and hands them to a pure planner; raises Refused). `locks` are taken in the
     order given: machine, net, volume group (DESIGN §3.2). `done` books the outcome in the transaction that ends
     the job; `undo` asks for the job that goes back, where there is a way back: it is called with who asks and the
-    job that stopped or ended, checks the access of what it does, and raises Refused where nothing can be undone.
+    job that stopped or ended, checks the access of what it does, and raises Refused where nothing can be undone;
+    `undoable` says of which jobs of the kind there is one.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Kind:
     done: Callable[[Job], None] = _nothing
     failed: Callable[[Job], None] = _nothing
     undo: Callable[[Actor, Job], Job] | None = None
+    undoable: Callable[[Job], bool] = _always
 
 
 _kinds: dict[str, Kind] = {}

@@ -205,7 +205,8 @@ class JobPage:
     def can_undo(self) -> bool:
         """Whether there is something to undo, a way to, and nothing was built on it since."""
         touched = self.job.state in (S.FAILED, S.DRIFTED, S.DONE) or (self.job.state == S.REFUSED and self.job.attempt)
-        way = touched and self._known and kind_of(self.job.kind).undo is not None and self._may_mend
+        kind = kind_of(self.job.kind) if touched and self._known else None
+        way = kind and kind.undo is not None and kind.undoable(self.job) and self._may_mend
         return bool(way) and not self._outdated
 
     @cached_property

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from netaddr import AddrFormatError, IPAddress
 
+from hosts.models import Host
 from machines.models import Machine
 from zones.models import Zone
 
@@ -55,9 +56,27 @@ def vif_of(address: str, prefix: str = VIF_PREFIX) -> str:
     return f"{prefix}{IPAddress(address).packed.hex()}"
 
 
+def drawn(host: Host, address: str) -> tuple[str, str]:
+    """MAC and vif of a new machine at that address.
+
+    A machine whose zone was moved keeps both, so another may have those of the address: then the next ones are free.
+    """
+    prefix = host.facts.get("vif_prefix", VIF_PREFIX)
+    taken = {text for pair in Machine.objects.filter(host=host).values_list("mac", "vif") for text in pair}
+    mac, vif = mac_of(address), vif_of(address, prefix)
+    for n in range(0xBB, 0x100):
+        found = f"aa:{n:02x}{mac[5:]}", vif if n == 0xBB else f"{vif}{n:x}"
+        if not taken & set(found):
+            return found
+    return mac, vif
+
+
 def _free(zone: Zone, start: int, step: int) -> Iterator[str]:
     taken = {int(IPAddress(a)) for a in Machine.objects.filter(host=zone.host_id).values_list("address", flat=True)}
     taken.add(int(IPAddress(zone.gateway)))
+    if zone.lease_first and zone.lease_last:
+        # A guest nobody entered may have one of these.
+        taken.update(range(int(IPAddress(zone.lease_first)), int(IPAddress(zone.lease_last)) + 1))
     first, size = int(zone.network.first), int(zone.network.size)
     offsets = range(max(start, 1), size - 1) if step > 0 else range(min(start, size - 2), 0, -1)
     return (str(IPAddress(first + n)) for n in offsets if first + n not in taken)

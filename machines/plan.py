@@ -21,7 +21,7 @@ GRACE_S = 20  # for a machine to power off by itself
 
 def looked_at(spec: MachineSpec) -> dict[str, object]:
     """What every plan of a machine needs to see of the host, by room of the state."""
-    ethers, hosts = _dhcp(spec)
+    ethers, hosts = dhcp(spec)
     return {
         "volumes": (spec.volume,),
         "domains": (spec.name,),
@@ -44,7 +44,7 @@ def plan_create(spec: MachineSpec, state: State) -> Plan:
     _lvmcreate(spec, draft)
     _installroot(spec, draft)
     _tuneroot(spec, draft)
-    _updateether(spec, draft)
+    updateether(spec, draft)
     _createvmconf(spec, draft)
     _start(spec, draft)
     return draft.plan()
@@ -57,7 +57,7 @@ def plan_start(spec: MachineSpec, state: State) -> Plan:
     rules.refuse_without_bridge(spec, state)
     rules.refuse_without_memory(spec, state)
     draft = Draft(state)
-    _updateether(spec, draft)
+    updateether(spec, draft)
     _createvmconf(spec, draft)
     _start(spec, draft)
     return draft.plan()
@@ -84,7 +84,7 @@ def plan_reboot(spec: MachineSpec, state: State, restart: str) -> Plan:
         draft.so("start", f"{spec.name} has been restarted")
         return draft.plan()
     _stop(spec, draft)
-    _updateether(spec, draft)
+    updateether(spec, draft)
     _createvmconf(spec, draft)
     _start(spec, draft, restart=restart)
     return draft.plan()
@@ -229,23 +229,24 @@ def _tuned(spec: MachineSpec, draft: Draft, title: str, action: Command | Hand, 
     )
 
 
-def _dhcp(spec: MachineSpec) -> tuple[WriteFile, WriteFile]:
-    """One file a machine in the zone's two folders; its dnsmasq takes new ones by itself."""
+def dhcp(spec: MachineSpec) -> tuple[WriteFile, WriteFile]:
+    """One file of the machine in each of the zone's two folders; its dnsmasq takes new ones by itself."""
     return (
         WriteFile(path=f"{spec.dnsmasq.ethers}/{spec.name}", content=render.ethers(spec)),
         WriteFile(path=f"{spec.dnsmasq.hosts}/{spec.name}", content=render.hosts(spec)),
     )
 
 
-def _updateether(spec: MachineSpec, draft: Draft) -> None:
+def updateether(spec: MachineSpec, draft: Draft) -> None:
+    """Plan that the firewall, DHCP and the next boot know the machine."""
     missing = [m for m in spec.members if m.key not in draft.state.members]
     if missing:
         says = f"Tell the firewall: {spec.vif} has {spec.mac} and {spec.address}"
         effect = tuple(Put(room="members", key=m.key, value="present") for m in missing)
-        draft.do(Step(stage="updateether", title=says, action=_elements("add", missing), effect=effect))
+        draft.do(Step(stage="updateether", title=says, action=elements("add", missing), effect=effect))
     _, boot = members.boot_files(spec.members)
     keep = WriteFile(path=spec.members_file, content=boot)
-    wrong = [file for file in (keep, *_dhcp(spec)) if draft.state.files.get(file.path) != file.content]
+    wrong = [file for file in (keep, *dhcp(spec)) if draft.state.files.get(file.path) != file.content]
     for file in wrong:
         says = "Keep that for the next boot" if file is keep else _dhcp_title(spec, file)
         put = Put(room="files", key=file.path, value=file.content)
@@ -259,9 +260,9 @@ def _dhcp_title(spec: MachineSpec, file: WriteFile) -> str:
     return f"Give {spec.mac} the address {spec.address}" if ethers else f"Call {spec.address} {spec.name}"
 
 
-def _elements(verb: str, elements: list[Member]) -> Command:
+def elements(verb: str, those: list[Member]) -> Command:
     """One nft command for all of them: it adds or deletes all or none."""
-    inner = ", ".join(member.element for member in elements)
+    inner = ", ".join(member.element for member in those)
     return Command(argv=("nft", verb, "element", "bridge", members.TABLE, members.VIFS, f"{{ {inner} }}"))
 
 
@@ -349,9 +350,9 @@ def _leave_network(spec: MachineSpec, draft: Draft) -> None:
     if known:
         says = f"Have the firewall forget {spec.vif}"
         effect = tuple(Drop(room="members", key=m.key) for m in known)
-        draft.do(Step(stage="updateether", title=says, action=_elements("delete", known), effect=effect))
-    dhcp = [file.path for file in _dhcp(spec)]
-    there = [path for path in dhcp if path in draft.state.files]
+        draft.do(Step(stage="updateether", title=says, action=elements("delete", known), effect=effect))
+    paths = [file.path for file in dhcp(spec)]
+    there = [path for path in paths if path in draft.state.files]
     for path in there:
         _remove(draft, path)
     # The boot file goes last: as long as it is there, nobody knows whether dnsmasq was told.

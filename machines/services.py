@@ -16,7 +16,7 @@ from dom0.errors import Refused
 from hosts.models import Host, Job
 from hosts.services import job_create
 from machines import checks, passwords
-from machines.addresses import VIF_PREFIX, free_addresses, mac_of, vif_of
+from machines.addresses import drawn, free_addresses
 from machines.models import Image, Machine, SiteDefaults, verbs_on
 from machines.published import published
 from machines.specs import LOCKED, ROOT_HASH, UID_BLOCK
@@ -79,8 +79,7 @@ def machine_create(
             uid_base=_free_uid_base(host),
         )
         checks.check_new(machine)
-        machine.mac = mac_of(machine.address)
-        machine.vif = vif_of(machine.address, host.facts.get("vif_prefix", VIF_PREFIX))
+        machine.mac, machine.vif = drawn(host, machine.address)
         machine.full_clean()
         machine.save()
         machine.ssh_keys.set(ssh_keys)

@@ -112,6 +112,22 @@ class Zone(models.Model):
                 )
 
 
+class NetworkSeen(models.Model):
+    """What the watcher last saw of a host's network. A row of its own: pages that only name a host don't read it."""
+
+    host = models.OneToOneField(Host, on_delete=models.CASCADE, related_name="network")
+    links = models.JSONField(default=dict, help_text="interfaces but machines': kind, MAC, addresses, by name")
+    added = models.JSONField(default=dict, help_text="external addresses Fridu put there: card by address")
+    leases = models.JSONField(default=dict, help_text="by zone: address, MAC, name, end (seconds since 1970)")
+    seen_at = models.DateTimeField(help_text="when it last looked different")
+
+    class Meta:
+        verbose_name_plural = "networks seen"
+
+    def __str__(self) -> str:
+        return f"network of {self.host}"
+
+
 class VpnPeer(models.Model):
     """A user's way into the admin VPN: the certificate's common name and the address it always gets.
 

@@ -1,39 +1,49 @@
-"""What one can do with zones and external addresses. Every change of the host is a job."""
+"""What one can do with zones. Every change of the host is a job.
+
+A zone that is not on the host yet is changed at once: it is only a wish. A change of one that is there is held by
+its job and becomes the wish when the job ends well: cancelled or failed, nothing is half saved, and *Apply* leads
+back to the zone as it stands here.
+"""
 
 from __future__ import annotations
 
-import re
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import ValidationError
-from django.db import models, transaction
-from netaddr import AddrFormatError, IPNetwork, IPSet
+from django.db import transaction
+from django.utils import timezone
 
 from accounts.doors import check
 from audit import log
 from audit.log import Actor, Thing
 from dom0.errors import Refused
-from dom0.state import State
 from hosts.models import Host, Job
 from hosts.services import job_create
+from zones import moving, seen
+from zones.addresses import address_sync
+from zones.checks import check_zone, free_bridge, free_gateway, free_number
+from zones.dependents import Dependent, dependents_of
 from zones.models import ExternalAddress, Zone
 
-RESERVED = ("internet", "vpn", "dom0", "none")
-INSIDE = IPSet(["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"])
-BRIDGE = re.compile(r"[A-Za-z0-9-]{1,15}")
+__all__ = ["Dependent", "address_sync", "dependents_of", "free_gateway", "zone_change", "zone_create", "zone_delete"]
 
 Farewell = Callable[[Zone], None]
 _farewells: list[Farewell] = []
 
-
-@dataclass(frozen=True, kw_only=True)
-class Dependent:
-    """Something that stands on a zone: its kind in words and its name."""
-
-    kind: str
-    name: str
+#: What of a zone can change; `None` (external, lease, rates) and "" (domain) are values, so absent means unchanged.
+CHANGEABLE = (
+    "external",
+    "domain",
+    "gateway",
+    "prefix",
+    "bridge",
+    "lease_first",
+    "lease_last",
+    "in_kbit",
+    "out_kbit",
+)
 
 
 def register_farewell(farewell: Farewell) -> None:
@@ -46,36 +56,6 @@ def thing_of(zone: Zone) -> Thing:
     return Thing(kind="zone", id=str(zone.pk), text=zone.name)
 
 
-def address_sync(host: Host) -> list[ExternalAddress]:
-    """Bring the external addresses in line with what the host's worker reported; returns those made.
-
-    One the host reports no more goes only when nothing uses it: observation never deletes a wish.
-    """
-    reported = {
-        address: nic["name"] for nic in host.facts.get("nics", ()) for address in nic.get("addresses", ()) if address
-    }
-    with transaction.atomic():
-        known = {row.address: row for row in ExternalAddress.objects.filter(host=host)}
-        for address, row in known.items():
-            if address not in reported and not dependents_of(row):
-                row.delete()
-            elif address in reported and row.nic != reported[address]:
-                row.nic = reported[address]
-                row.save(update_fields=["nic"])
-        new = [a for a in reported if a not in known]
-        taken = set(ExternalAddress.objects.filter(address__in=new).values_list("address", flat=True))
-        return [
-            ExternalAddress.objects.create(host=host, nic=reported[address], address=address)
-            for address in new
-            if address not in taken
-        ]
-
-
-def observe_addresses(host: Host, state: State) -> None:
-    """What the watcher's round does for this room."""
-    address_sync(host)
-
-
 def zone_create(
     actor: Actor,
     *,
@@ -86,84 +66,81 @@ def zone_create(
     external: ExternalAddress | None = None,
     bridge: str = "",
     domain: str = "",
+    lease_first: str | None = None,
+    lease_last: str | None = None,
+    in_kbit: int | None = None,
+    out_kbit: int | None = None,
     reason: str = "",
     approved: bool = False,
 ) -> Job:
-    """Wish for a zone and ask for the job that makes it; without `external` it is isolated.
+    """Wish for a zone and ask for the job that makes it; without `external` it is isolated. Rates in kbit/s.
 
     Raises ValidationError per field, Refused, PermissionDenied.
     """
     check(actor, "zone.create")
     with transaction.atomic():
-        number = _free_number(host)
+        number = free_number(host)
         zone = Zone(
             host=host,
             name=name,
             number=number,
-            bridge=bridge or _free_bridge(host, number),
+            bridge=bridge or free_bridge(host, number),
             gateway=gateway,
             prefix=prefix,
             external=external,
             domain=domain,
+            lease_first=lease_first or None,
+            lease_last=lease_last or None,
+            in_kbit=in_kbit,
+            out_kbit=out_kbit,
         )
-        _check(zone)
+        check_zone(zone)
         zone.save()
-        title = f"Create zone {zone.name}"
-        args = _wish(zone)
-        return job_create(
-            actor,
-            "zone.create",
-            host=host,
-            title=title,
-            target=thing_of(zone),
-            reason=reason,
-            args=args,
-            approved=approved,
-        )
+        return _ask(actor, "zone.create", zone, f"Create zone {zone.name}", reason, approved)
 
 
 def zone_change(
-    actor: Actor,
-    zone: Zone,
-    *,
-    external: ExternalAddress | None,
-    domain: str,
-    gateway: str = "",
-    prefix: int | None = None,
-    bridge: str = "",
-    reason: str = "",
-    approved: bool = False,
+    actor: Actor, zone: Zone, *, seen: str = "", reason: str = "", approved: bool = False, **wish: Any
 ) -> Job:
-    """Change a zone's way out or domain; gateway, prefix and bridge only until it was first applied.
+    """Change what of CHANGEABLE is named; an empty gateway, prefix or bridge stays. The bridge of a zone that is on
+    the host is fixed; another subnet takes machines and services along.
 
-    Raises ValidationError per field, Refused, PermissionDenied.
+    `seen` is the digest of the moves the person looked at (`zone_preview`): Refused where there are others by now.
+    Raises ValidationError per field, Refused, PermissionDenied, TypeError for a wish it does not know.
     """
     check(actor, "zone.change")
     with transaction.atomic():
-        zone = Zone.objects.select_for_update().get(pk=zone.pk)
-        before = _wish(zone)
-        zone.external, zone.domain = external, domain
-        _move(zone, {"gateway": gateway or None, "prefix": prefix, "bridge": bridge or None})
-        _check(zone)
-        zone.save()
-        log.record(actor, "zone.change", thing_of(zone), why=reason, data={"before": before, "after": _wish(zone)})
-        return zone_apply(actor, zone, reason=reason, approved=approved)
+        zone = Zone.objects.select_for_update(of=("self",)).select_related("host", "external").get(pk=zone.pk)
+        after = _changed(zone, wish)
+        move = moving.move_of(zone, after)
+        if move:
+            moving.refuse_conflicts(move)
+            if seen and moving.preview(move).digest != seen:
+                raise Refused("What would move has changed since you looked.", note="Look at the new list, then go on.")
+        data = {"before": _wish(zone), "after": _wish(after)}
+        log.record(actor, "zone.change", thing_of(zone), why=reason, data=data)
+        title = f"Move zone {zone.name} to {after.cidr}" if move else f"Change zone {zone.name}"
+        if zone.applied_at is None:
+            after.save()
+            if move:
+                moving.follow(move)
+            return _ask(actor, "zone.change", after, f"Apply zone {zone.name}", reason, approved)
+        change = {"change": _change(zone, after), "former": _change(after, zone)}
+        return _ask(actor, "zone.change", after, title, reason, approved, change=change)
+
+
+def zone_preview(zone: Zone, **wish: Any) -> moving.Preview | None:
+    """What a change of subnet would take along; None where it stays. Raises ValidationError per field."""
+    after = _changed(zone, wish)
+    move = moving.move_of(zone, after)
+    return moving.preview(move) if move else None
 
 
 def zone_apply(actor: Actor, zone: Zone, *, reason: str = "", approved: bool = False) -> Job:
-    """Bring the host to the zone as wished: a `zone.change` job. Raises Refused, PermissionDenied."""
+    """Bring the host to the zone as it stands here: a `zone.change` job. Raises Refused, PermissionDenied."""
     check(actor, "zone.change")
     with transaction.atomic():
-        return job_create(
-            actor,
-            "zone.change",
-            host=zone.host,
-            title=f"Apply zone {zone.name}",
-            target=thing_of(zone),
-            reason=reason,
-            args=_wish(zone),
-            approved=approved,
-        )
+        return _ask(actor, "zone.change", zone, f"Apply zone {zone.name}", reason, approved)
 
 
 def zone_delete(actor: Actor, zone: Zone, *, reason: str = "", approved: bool = False) -> Job:
@@ -174,16 +151,7 @@ def zone_delete(actor: Actor, zone: Zone, *, reason: str = "", approved: bool = 
     check(actor, "zone.delete")
     with transaction.atomic():
         refuse_inhabited(zone)
-        return job_create(
-            actor,
-            "zone.delete",
-            host=zone.host,
-            title=f"Delete zone {zone.name}",
-            target=thing_of(zone),
-            reason=reason,
-            args=_wish(zone),
-            approved=approved,
-        )
+        return _ask(actor, "zone.delete", zone, f"Delete zone {zone.name}", reason, approved)
 
 
 def zone_forget(zone: Zone) -> None:
@@ -191,7 +159,28 @@ def zone_forget(zone: Zone) -> None:
     refuse_inhabited(zone)
     for farewell in _farewells:
         farewell(zone)
+    seen.forget_link(zone)
     zone.delete()
+
+
+def wished(zone: Zone, change: dict[str, Any]) -> Zone:
+    """The zone with a job's change on it; not saved."""
+    after = copy.copy(zone)
+    for field, value in change.items():
+        if field == "external":
+            value = ExternalAddress.objects.get(pk=value) if value else None
+        setattr(after, field, value)
+    return after
+
+
+def zone_changed(zone: Zone, change: dict[str, Any]) -> None:
+    """Make a job's change the wish, with all that moves along, and book the zone as on the host."""
+    after = wished(zone, change)
+    move = moving.move_of(zone, after)
+    after.applied_at = timezone.now()
+    after.save()
+    if move:
+        moving.follow(move)
 
 
 def refuse_inhabited(zone: Zone) -> None:
@@ -203,102 +192,59 @@ def refuse_inhabited(zone: Zone) -> None:
         raise Refused(f"{zone.name} is in use: {names}{more}.", note="Delete or move them first.")
 
 
-def dependents_of(row: models.Model) -> list[Dependent]:
-    """Whatever keeps a zone or an external address from going (relations that are PROTECTed)."""
-    found = []
-    for relation in row._meta.related_objects:
-        if relation.on_delete is models.PROTECT:
-            rows: Any = getattr(row, relation.get_accessor_name() or "")
-            kind = str(relation.related_model._meta.verbose_name)
-            found += [Dependent(kind=kind, name=str(each)) for each in rows.all()]
-    return found
+def _changed(zone: Zone, wish: dict[str, Any]) -> Zone:
+    """The zone as it would be. Raises ValidationError per field, TypeError."""
+    if unknown := sorted(set(wish) - set(CHANGEABLE)):
+        raise TypeError(f"a zone has no {unknown[0]} to change")
+    after = copy.copy(zone)
+    for field, value in wish.items():
+        if field in ("gateway", "prefix", "bridge") and not value:
+            continue
+        setattr(after, field, None if field.startswith("lease_") and not value else value)
+    if after.bridge != zone.bridge and zone.applied_at is not None:
+        says = f"{zone.name}'s machines hang on {zone.bridge}; delete the zone and create it anew to change its bridge."
+        raise ValidationError({"bridge": says})
+    check_zone(after)
+    return after
 
 
-def free_gateway(host: Host) -> str:
-    """The gateway to offer for the next zone, first of a free /24 in 10.10.0.0/16; "" for none left."""
-    vpn = host.facts.get("vpn", {}).get("network")
-    taken = IPSet([zone.network for zone in Zone.objects.filter(host=host)] + ([IPNetwork(vpn)] if vpn else []))
-    free = (n for n in range(1, 255) if IPSet([f"10.10.{n}.0/24"]).isdisjoint(taken))
-    return next((f"10.10.{n}.1" for n in free), "")
+def _change(before: Zone, after: Zone) -> dict[str, Any]:
+    """The fields that differ, as `after` has them and a job keeps them."""
+    names = {field: "external_id" if field == "external" else field for field in CHANGEABLE}
+    both = {field: (getattr(before, name), getattr(after, name)) for field, name in names.items()}
+    return {field: new for field, (old, new) in both.items() if old != new}
 
 
 def _wish(zone: Zone) -> dict[str, Any]:
+    rates = {"in_kbit": zone.in_kbit, "out_kbit": zone.out_kbit}
     return {
         "name": zone.name,
         "bridge": zone.bridge,
         "gateway": f"{zone.gateway}/{zone.prefix}",
         "external": zone.external.address if zone.external else None,
         "domain": zone.domain,
+        **({"lease": f"{zone.lease_first}-{zone.lease_last}"} if zone.lease_first else {}),
+        **{name: rate for name, rate in rates.items() if rate},
     }
 
 
-def _free_number(host: Host) -> int:
-    """The lowest free number; zones keep theirs, chain names hang on it."""
-    taken = set(Zone.objects.filter(host=host).values_list("number", flat=True))
-    return next(n for n in range(1, len(taken) + 2) if n not in taken)
-
-
-def _free_bridge(host: Host, number: int) -> str:
-    prefix = host.facts.get("bridge_prefix", "xen-br")
-    taken = set(Zone.objects.filter(host=host).values_list("bridge", flat=True))
-    return next(name for n in range(number, number + len(taken) + 1) if (name := f"{prefix}{n}") not in taken)
-
-
-def _move(zone: Zone, wanted: dict[str, Any]) -> None:
-    moved = {name: value for name, value in wanted.items() if value is not None and value != getattr(zone, name)}
-    if moved and zone.applied_at is not None:
-        says = f"{zone.name} is on the host already; delete it and create it anew to move it."
-        raise ValidationError(dict.fromkeys(moved, says))
-    for name, value in moved.items():
-        setattr(zone, name, value)
-
-
-def _check(zone: Zone) -> None:
-    """Everything that can be said before the host is asked. Raises ValidationError per field."""
-    errors: dict[str, list[str]] = {}
-    try:
-        zone.full_clean(validate_constraints=False)
-    except ValidationError as error:
-        errors = {**error.message_dict}
-    for field, sentence in _more(zone):
-        if field not in errors:
-            errors[field] = [sentence]
-    if "prefix" in errors:
-        errors.pop("gateway", None)  # judged with a subnet nobody means
-    if errors:
-        raise ValidationError(errors)
-
-
-def _more(zone: Zone) -> list[tuple[str, str]]:
-    prefix = zone.host.facts.get("bridge_prefix", "xen-br")
-    found = []
-    if zone.name.lower() in RESERVED:
-        found.append(("name", f"{zone.name} means something else in the rules. Use another name, such as zFulup."))
-    if Zone.objects.filter(host=zone.host, name__iexact=zone.name).exclude(pk=zone.pk).exists():
-        found.append(("name", f"There is a zone {zone.name} already. Use another name."))
-    if not BRIDGE.fullmatch(zone.bridge) or not zone.bridge.startswith(prefix) or zone.bridge == prefix:
-        example = _free_bridge(zone.host, zone.number)
-        found.append(
-            ("bridge", f"A bridge's name begins with {prefix} and has at most 15 characters, for example {example}.")
-        )
-    other = Zone.objects.filter(host=zone.host, bridge=zone.bridge).exclude(pk=zone.pk).first()
-    if other is not None:
-        found.append(
-            ("bridge", f"{zone.bridge} is the bridge of {other.name}. Free: {_free_bridge(zone.host, zone.number)}.")
-        )
-    if zone.external and zone.external.host_id != zone.host_id:
-        found.append(("external", f"{zone.external.address} belongs to {zone.external.host}, not to {zone.host}."))
-    return found + _subnet(zone)
-
-
-def _subnet(zone: Zone) -> list[tuple[str, str]]:
-    try:
-        network = zone.network
-    except (AddrFormatError, ValueError):
-        return []  # full_clean said so, beside the field
-    if network not in INSIDE:
-        return [("gateway", f"{zone.cidr} is not a private subnet. Use one such as 10.10.{zone.number}.1 with /24.")]
-    vpn = zone.host.facts.get("vpn", {}).get("network")
-    if vpn and (network in IPNetwork(vpn) or IPNetwork(vpn) in network):
-        return [("gateway", f"{zone.cidr} overlaps the admin VPN ({vpn}). Use another subnet.")]
-    return []
+def _ask(
+    actor: Actor,
+    kind: str,
+    zone: Zone,
+    title: str,
+    reason: str,
+    approved: bool,
+    *,
+    change: dict[str, Any] | None = None,
+) -> Job:
+    return job_create(
+        actor,
+        kind,
+        host=zone.host,
+        title=title,
+        target=thing_of(zone),
+        reason=reason,
+        args={**_wish(zone), **(change or {})},
+        approved=approved,
+    )

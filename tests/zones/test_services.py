@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.utils import timezone
 
 from audit.log import Actor
 from audit.models import Entry
@@ -13,6 +14,7 @@ from dom0.host import HostConfig
 from dom0.state import State
 from hosts.kinds import kind_of
 from hosts.models import Job
+from hosts.services import job_cancel
 from zones import services
 from zones.models import ExternalAddress, Zone
 from zones.services import address_sync, zone_apply, zone_change, zone_create, zone_delete
@@ -24,6 +26,12 @@ CONFIG = HostConfig(name="ns3100421", libvirt="lxc:///system", volumes="/v", vpn
 @pytest.fixture
 def actor(fulup):
     return Actor(id=fulup.pk, name="fulup")
+
+
+def applied(zone):
+    zone.applied_at = timezone.now()
+    zone.save()
+    return zone
 
 
 def create(actor, host, **wish):
@@ -73,6 +81,18 @@ def test_a_zone_is_wished_for_and_its_job_asked(actor, host, zones):
         ("bridge", {"bridge": "xen-br"}, "begins with xen-br"),
         ("bridge", {"bridge": "xen-br1;reboot"}, "begins with xen-br"),
         ("domain", {"domain": "no domain"}, "fulup.internal"),
+        ("lease_last", {"lease_first": "10.10.3.100"}, "two ends, for example 10.10.3.100-10.10.3.150"),
+        (
+            "lease_first",
+            {"lease_first": "10.10.4.100", "lease_last": "10.10.3.150"},
+            "no address a guest in 10.10.3.0/24",
+        ),
+        ("lease_last", {"lease_first": "10.10.3.100", "lease_last": "10.10.3.255"}, "no address a guest"),
+        ("lease_last", {"lease_first": "10.10.3.150", "lease_last": "10.10.3.100"}, "comes before"),
+        ("lease_first", {"lease_first": "10.10.3.1", "lease_last": "10.10.3.100"}, "holds the gateway"),
+        ("lease_first", {"lease_first": "x", "lease_last": "10.10.3.100"}, "IPv4"),
+        ("in_kbit", {"in_kbit": 1}, "between 64 kbit/s and 10000 Mbit/s"),
+        ("out_kbit", {"out_kbit": 1_000_001}, "whole Mbit/s"),
     ],
 )
 def test_bad_input_is_refused_beside_its_field_and_nothing_is_created(actor, host, zones, field, wish, says):
@@ -114,15 +134,48 @@ def test_until_it_was_applied_a_zone_can_move(actor, zones):
     assert change.data["after"]["gateway"] == "10.10.7.1/25"
 
 
-def test_once_applied_its_subnet_stays(actor, zones):
-    zone = zones["zFulup"]
-    kind_of("zone.create").done(Job(target_id=zone.pk))
+def test_on_the_host_a_change_is_its_jobs_until_it_ended_well(actor, zones):
+    zone = applied(zones["zFulup"])
+    job = zone_change(actor, zone, external=None, domain="new.internal", in_kbit=10_000)
+    assert job.args["change"] == {"external": None, "domain": "new.internal", "in_kbit": 10_000}
     zone.refresh_from_db()
-    with pytest.raises(ValidationError, match="delete it and create it anew"):
-        zone_change(actor, zone, external=zone.external, domain="", gateway="10.10.7.1")
-    zone_change(actor, zone, external=None, domain="new.internal", gateway=zone.gateway, prefix=24)
+    assert (zone.external.address, zone.domain, zone.in_kbit) == ("91.121.65.140", "zfulup.internal", None)
+    assert "no-resolv" in str([step.shown for step in kind_of("zone.change").plan(job, State(), CONFIG).steps])
+    kind_of("zone.change").done(job)
     zone.refresh_from_db()
-    assert (zone.external, zone.domain, zone.gateway) == (None, "new.internal", "10.10.1.1")
+    assert (zone.external, zone.domain, zone.in_kbit) == (None, "new.internal", 10_000)
+
+
+def test_a_cancelled_change_leaves_every_wish_as_it_was(actor, zones):
+    zone = applied(zones["zFulup"])
+    before = Zone.objects.values().get(pk=zone.pk)
+    job_cancel(actor, zone_change(actor, zone, gateway="10.10.7.1", domain="new.internal"))
+    assert Zone.objects.values().get(pk=zone.pk) == before
+
+
+def test_undoing_a_change_that_ended_well_asks_for_what_was_before(actor, zones):
+    zone = applied(zones["zFulup"])
+    job = zone_change(actor, zone, domain="new.internal", gateway="10.10.7.1", prefix=25)
+    kind_of("zone.change").done(job)
+    Job.objects.filter(pk=job.pk).update(state=Job.State.DONE)
+    job.refresh_from_db()
+    back = kind_of("zone.change").undo(actor, job)
+    assert back.args["change"] == {"domain": "zfulup.internal", "gateway": "10.10.1.1", "prefix": 24}
+
+
+def test_undoing_a_change_that_stopped_leads_back_to_the_row(actor, zones):
+    zone = applied(zones["zFulup"])
+    job = zone_change(actor, zone, domain="new.internal")
+    Job.objects.filter(pk=job.pk).update(state=Job.State.FAILED)
+    job.refresh_from_db()
+    back = kind_of("zone.change").undo(actor, job)
+    assert "change" not in back.args
+    assert not kind_of("zone.change").undoable(back)
+
+
+def test_the_bridge_of_a_zone_on_the_host_is_fixed(actor, zones):
+    with pytest.raises(ValidationError, match="delete the zone and create it anew"):
+        zone_change(actor, applied(zones["zFulup"]), bridge="xen-br9")
 
 
 def test_while_a_job_of_it_is_open_no_other_starts(actor, zones):
