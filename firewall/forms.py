@@ -290,18 +290,31 @@ class CustomForm(Taking, forms.Form):
         return form
 
 
-class ApplyForm(forms.Form):
-    """The word to apply what was looked at, and how long to wait for the word to keep it."""
+class Within(forms.TypedChoiceField):
+    """How many seconds a revision stays on trial. Left out: a minute."""
+
+    depends = True
+
+    def __init__(self) -> None:
+        super().__init__(
+            choices=[(30, "30 seconds"), (60, "1 minute"), (120, "2 minutes"), (300, "5 minutes"), (600, "10 minutes")],
+            coerce=int,
+            empty_value=60,
+            required=False,
+            label="Comes back by itself unless you keep it within",
+        )
+
+
+class AgainForm(forms.Form):
+    """The word to put a revision on trial, and how long to wait for the word to keep it."""
 
     why = why(required=False)
-    confirm_within = forms.TypedChoiceField(
-        choices=[(30, "30 seconds"), (60, "60 seconds"), (120, "2 minutes"), (300, "5 minutes"), (600, "10 minutes")],
-        coerce=int,
-        empty_value=60,
-        initial=60,
-        required=False,
-        label="Comes back by itself unless you confirm within",
-    )
+    confirm_within = Within()
+
+
+class ApplyForm(AgainForm):
+    """The same for all wishes: `seen` is the digest of the difference that was looked at."""
+
     seen = forms.CharField(max_length=64, widget=forms.HiddenInput)
 
 
@@ -310,6 +323,12 @@ class KeepForm(forms.Form):
 
     revision = forms.IntegerField(widget=forms.HiddenInput)
     nonce = forms.CharField(max_length=32, required=False, widget=forms.HiddenInput)
+
+
+class StopForm(forms.Form):
+    """The word to close everything but SSH."""
+
+    why = why(error_messages={"required": "Say why in a few words: the others will ask."})
 
 
 class CompareForm(forms.Form):

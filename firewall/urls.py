@@ -2,15 +2,21 @@ from __future__ import annotations
 
 from django.urls import path
 
-from firewall.views import changes, imports, own_rules, policy, restrictions, services
+from firewall.views import changes, drift, imports, own_rules, policy, restrictions, revisions, services, trial
 
 app_name = "firewall"
 urlpatterns = [
     path("", changes.changes, name="changes"),
     path("apply/", changes.apply, name="apply"),
-    path("revisions/", changes.revisions, name="revisions"),
-    path("revisions/<int:pk>/", changes.revision, name="revision"),
-    path("revisions/<int:pk>/again/", changes.again, name="again"),
+    path("trial/", trial.trial, name="trial"),
+    path("trial/keep/", trial.keep, name="keep"),
+    path("trial/return/", trial.take_back, name="return"),
+    path("stop/", trial.stop, name="stop"),
+    path("drift/", drift.drift, name="drift"),
+    path("revisions/", revisions.revisions, name="revisions"),
+    path("revisions/compare/", revisions.compare, name="compare"),
+    path("revisions/<int:pk>/", revisions.revision, name="revision"),
+    path("revisions/<int:pk>/again/", revisions.again, name="again"),
     path("dump/", changes.dump, name="dump"),
     path("services/", services.list_, name="services"),
     path("services/publish/", services.publish, name="publish"),

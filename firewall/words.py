@@ -78,7 +78,7 @@ def _is_zone(site: Site, name: str) -> bool:
     return any(z.name == name for z in site.zones)
 
 
-def _ends(site: Site) -> dict[tuple[str, str, int, int], Service]:
+def ends(site: Site) -> dict[tuple[str, str, int, int], Service]:
     """Services by the outside end they occupy: address, protocol, first and last port."""
     out: dict[tuple[str, str, int, int], Service] = {}
     for service in site.services:
@@ -88,7 +88,7 @@ def _ends(site: Site) -> dict[tuple[str, str, int, int], Service]:
 
 
 def _services(before: Site, after: Site, called: Mapping[str, str]) -> Iterator[Change]:
-    old, new = _ends(before), _ends(after)
+    old, new = ends(before), ends(after)
     for key in sorted(old.keys() | new.keys()):
         was, now = old.get(key), new.get(key)
         if was is None and now is not None:

@@ -11,6 +11,10 @@ from django.http import HttpRequest
 
 from accounts.access import Role, may_somewhere
 from accounts.models import User
+from firewall import trials
+from firewall.models import Revision
+from firewall.trials import Trial
+from firewall.waiting import Waiting, waiting
 from hosts.attention import counted
 from hosts.models import Host
 from ui.links import link
@@ -73,6 +77,36 @@ class Shell:
     def host(self) -> Host | None:
         """The host the panel speaks of; whoever is not signed in learns nothing of it."""
         return counted(Host.objects.all()).first() if self._user else None
+
+    @cached_property
+    def _revisions(self) -> dict[str, Revision]:
+        """The revision on trial and the one in force, as far as the viewer may know of them (1 query)."""
+        if not (self._user and self.host and may_somewhere(self._user, "firewall.view")):
+            return {}
+        states = Revision.State
+        found = Revision.objects.filter(host=self.host, state__in=(states.TRIAL, states.LIVE)).order_by("number")
+        return {row.state: row for row in found.only("pk", "state")}
+
+    @cached_property
+    def trial(self) -> Trial | None:
+        """What is on trial: every page of those who may decide says so."""
+        return trials.on_trial(self.host) if self.host and Revision.State.TRIAL in self._revisions else None
+
+    @cached_property
+    def waiting(self) -> Waiting | None:
+        """Firewall changes nobody applied yet; nothing while a trial has the word."""
+        user, states = self._user, Revision.State
+        if not (user and self.host and may_somewhere(user, "firewall.view")) or states.TRIAL in self._revisions:
+            return None
+        live = self._revisions.get(states.LIVE)
+        found = waiting(self.host, live.pk if live else None)
+        return found if found.count else None
+
+    @property
+    def looks_again(self) -> bool:
+        """Whether the page may be fetched anew by itself: it is no form somebody is typing in."""
+        match = self._request.resolver_match
+        return match is not None and "POST" not in getattr(match.func, "methods", ("POST",))
 
     @property
     def nav(self) -> list[Item]:

@@ -25,6 +25,8 @@ MARKS = {
     "paused": "off",
     "cancelled": "off",
     "former": "off",
+    "returned": "off",
+    "trial": "busy",
     "unknown": "old",
     "missing": "miss",
     "failed": "bad",

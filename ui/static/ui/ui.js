@@ -11,6 +11,18 @@ const enhance = (root) => {
       c.textContent = (h ? h + ":" + two(Math.floor(s / 60) % 60) : Math.floor(s / 60)) + ":" + two(s % 60);
     }, 500);
   }
+  // A time that runs out: the server said how much is left, and is asked again when it is over.
+  for (const c of root.querySelectorAll("[data-until]:not([data-going])")) {
+    c.dataset.going = "";
+    const end = performance.now() + 1000 * c.dataset.until, bar = document.getElementById(c.dataset.bar);
+    const t = setInterval(() => {
+      if (!c.isConnected) return clearInterval(t);
+      const s = Math.max(0, Math.ceil((end - performance.now()) / 1000));
+      c.textContent = s + " s";
+      if (bar) bar.value = s;
+      if (!s) { clearInterval(t); c.dispatchEvent(new Event("over", { bubbles: true })); }
+    }, 200);
+  }
   for (const p of root.querySelectorAll("pre.tail")) p.scrollTop = p.scrollHeight;
 };
 document.addEventListener("click", async (event) => {
@@ -31,6 +43,16 @@ document.addEventListener("click", async (event) => {
   }
   // A menu closes when one clicks elsewhere.
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+// The policy grid: arrow keys go from cell to cell.
+const STEP = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+document.addEventListener("keydown", (event) => {
+  const cell = STEP[event.key] && event.target.closest(".mx td");
+  if (!cell || event.altKey || event.ctrlKey || event.metaKey) return;
+  const [down, right] = STEP[event.key], rows = cell.closest("tbody").rows;
+  let row = cell.parentElement.sectionRowIndex, column = cell.cellIndex, link;
+  do { row += down; column += right; link = rows[row]?.cells[column]?.querySelector("a"); } while (!link && rows[row]?.cells[column]);
+  if (link) { event.preventDefault(); link.focus(); }
 });
 document.addEventListener("keydown", (event) => {
   const menu = event.key === "Escape" && document.querySelector("details.menu[open]");
