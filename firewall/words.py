@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
-from firewall.specs import INTERNET, VPN, Cell, CustomRule, Restriction, Service, Site, Zone
+from firewall.specs import BOTH, INTERNET, VPN, Cell, CustomRule, Restriction, Service, Site, Zone
 
 Kind = Literal["opens", "closes", "moves", "changes", "stays"]
 ORDER: tuple[Kind, ...] = ("opens", "closes", "moves", "changes", "stays")
@@ -79,18 +79,19 @@ def _is_zone(site: Site, name: str) -> bool:
 
 
 def ends(site: Site) -> dict[tuple[str, str, int, int], Service]:
-    """Services by the outside end they occupy: address, protocol, first and last port."""
+    """Services by the outside end they occupy: address, protocol, first and last port; of "both" one for each."""
     out: dict[tuple[str, str, int, int], Service] = {}
     for service in site.services:
         for ip in site.addresses_of(service) if service.target else (service.external or f"card {service.nic or ''}",):
-            out[(ip, service.proto, service.port_first, service.port_last)] = service
+            for one in service.each:
+                out[(ip, one.proto, one.port_first, one.port_last)] = one
     return out
 
 
 def _services(before: Site, after: Site, called: Mapping[str, str]) -> Iterator[Change]:
     old, new = ends(before), ends(after)
-    for key in sorted(old.keys() | new.keys()):
-        was, now = old.get(key), new.get(key)
+    differing = [(key, old.get(key), new.get(key)) for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
+    for was, now in _together(sorted(differing, key=lambda found: found[0])):
         if was is None and now is not None:
             yield Change(kind="opens", what=_end(now), rest=f"to {_to(now, called)}", detail=_whom(now))
         elif now is None and was is not None:
@@ -98,6 +99,18 @@ def _services(before: Site, after: Site, called: Mapping[str, str]) -> Iterator[
             yield Change(kind="closes", what=_end(was), rest=f"to {_to(was, called)}", detail=detail)
         elif was and now:
             yield from _kept(was, now, called)
+
+
+Pair = tuple[Service | None, Service | None]
+
+
+def _together(differing: Iterable[tuple[tuple[str, str, int, int], Service | None, Service | None]]) -> list[Pair]:
+    """What was and what is, of each end; where tcp and udp of one object change alike, told as one."""
+    found: dict[tuple[str, int, int, Service | None, Service | None], list[Pair]] = {}
+    for (ip, _, first, last), was, now in differing:
+        alike = was and replace(was, proto=BOTH), now and replace(now, proto=BOTH)
+        found.setdefault((ip, first, last, *alike), []).append((was, now))
+    return [(key[3], key[4]) if len(pairs) == 2 else pairs[0] for key, pairs in found.items()]
 
 
 def _kept(was: Service, now: Service, called: Mapping[str, str]) -> Iterator[Change]:
@@ -142,12 +155,16 @@ def _policy(before: Site, after: Site) -> Iterator[Change]:
 
 
 def _ports(was: Cell, now: Cell, way: str) -> Iterator[Change]:
-    for ports in now.ports:
-        if ports not in was.ports:
-            yield Change(kind="opens", what=str(ports), rest=way)
-    for ports in was.ports:
-        if ports not in now.ports:
-            yield Change(kind="closes", what=str(ports), rest=way)
+    yield from (Change(kind="opens", what=what, rest=way) for what in _told(now, was))
+    yield from (Change(kind="closes", what=what, rest=way) for what in _told(was, now))
+
+
+def _told(here: Cell, there: Cell) -> Iterator[str]:
+    """The ports of one that the other has not; tcp and udp of one entry together, where neither is there."""
+    theirs = {one for ports in there.ports for one in ports.each}
+    for ports in here.ports:
+        missing = [one for one in ports.each if one not in theirs]
+        yield from (str(p) for p in ((ports,) if len(missing) == len(ports.each) else missing))
 
 
 def party(party: str) -> str:
@@ -156,12 +173,9 @@ def party(party: str) -> str:
 
 
 def _restrictions(before: Site, after: Site) -> Iterator[Change]:
-    for restriction in after.restrictions:
-        if restriction not in before.restrictions:
-            yield _restriction(after, restriction, comes=True)
-    for restriction in before.restrictions:
-        if restriction not in after.restrictions:
-            yield _restriction(before, restriction, comes=False)
+    old, new = set(before.restrictions), set(after.restrictions)
+    yield from (_restriction(after, r, comes=True) for r in after.restrictions if r not in old)
+    yield from (_restriction(before, r, comes=False) for r in before.restrictions if r not in new)
 
 
 def _restriction(site: Site, restriction: Restriction, *, comes: bool) -> Change:

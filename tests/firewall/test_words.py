@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from firewall import words
-from firewall.specs import Cell, Ports, Restriction, Service, Site
+from firewall.specs import PING, Cell, Ports, Restriction, Service, Site
 
 NAMES = {"10.10.1.2": "Common", "10.10.1.3": "WEB-Ful", "10.10.2.2": "WEB-Dom"}
 TLS = Service(
@@ -102,3 +102,27 @@ def test_a_zone_that_comes_or_changes_is_named(production: Site, guru: Site) -> 
     assert "zone zAdmin comes on xen-br1, isolated from the Internet" in sentences(Site(), guru)
     moved = replace(production, zones=(replace(production.zones[0], gateway="10.10.1.254"), production.zones[1]))
     assert sentences(production, moved) == ["zone zFulup has another gateway: 10.10.1.1 → 10.10.1.254"]
+
+
+def test_a_service_of_both_protocols_is_told_once_and_each_protocol_by_itself_where_only_it_changes(
+    production: Site,
+) -> None:
+    both = replace(TLS, name="DNS", proto="both", port_first=53, port_last=53, target_port=53)
+    with_both = replace(production, services=(*production.services, both))
+    with_tcp = replace(production, services=(*production.services, replace(both, proto="tcp")))
+    assert sentences(production, with_both) == ["opens tcp and udp 53 of 87.98.130.56 to WEB-Dom, port 53"]
+    assert sentences(with_tcp, with_both) == ["opens udp 53 of 87.98.130.56 to WEB-Dom, port 53"]
+    assert sentences(with_both, with_tcp) == ["closes udp 53 of 87.98.130.56 to WEB-Dom, port 53"]
+    moved = replace(production, services=(*production.services, replace(both, target="10.10.1.3")))
+    assert sentences(with_both, moved) == [
+        "moves tcp and udp 53 of 87.98.130.56 from WEB-Dom, port 53 to WEB-Ful, port 53"
+    ]
+
+
+def test_ping_and_both_protocols_in_a_cell_are_told_as_such(production: Site) -> None:
+    tcp, both = (Ports(proto=proto, first=53, last=53) for proto in ("tcp", "both"))
+    others = tuple(c for c in production.policy if (c.source, c.target) != ("zFulup", "zDominig"))
+    site = replace(production, policy=(*others, cell("zFulup", "zDominig", tcp)))
+    after = replace(production, policy=(*others, cell("zFulup", "zDominig", both, PING)))
+    assert sentences(site, after) == ["opens udp 53 from zFulup to zDominig", "opens ping from zFulup to zDominig"]
+    assert sentences(after, site) == ["closes udp 53 from zFulup to zDominig", "closes ping from zFulup to zDominig"]
