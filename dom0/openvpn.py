@@ -84,9 +84,9 @@ def report(config: HostConfig) -> dict[str, Any]:
 
 
 def speaking(config: HostConfig, keys: Collection[str]) -> dict[str, str]:
-    """Which of those peers ("NAME ADDRESS") may still speak ("open"), and whose address is shut ("shut").
+    """Which of those peers ("NAME ADDRESS", or "NAME -") may still speak ("open"), and whose address is shut ("shut").
 
-    Where OpenVPN doesn't say who is in, whoever isn't shut out may be.
+    Where OpenVPN doesn't say who is in, whoever isn't shut out may be; of a name alone it is "unknown".
     """
     shut, found = _blackholes(), sessions(config)
     out = {}
@@ -94,7 +94,9 @@ def speaking(config: HostConfig, keys: Collection[str]) -> dict[str, str]:
         name, _, address = key.partition(" ")
         if address in shut:
             out[key] = "shut"
-        elif (found is None and address != NO_ADDRESS) or name in (found or {}):
+        elif found is None:
+            out[key] = "unknown" if address == NO_ADDRESS else "open"
+        elif name in found:
             out[key] = "open"
     return out
 

@@ -214,9 +214,9 @@ def free_address(host: Host) -> str:
     if not vpn.there:
         return ""
     taken = {vpn.address, *VpnPeer.objects.filter(host=host).values_list("address", flat=True)}
-    # The first host address is left alone: where a network has a gateway, most people look for it there.
-    hosts = (str(address) for number, address in enumerate(IPv4Network(vpn.network).hosts()) if number)
-    return next((address for address in hosts if address not in taken), "")
+    first, *others = (str(address) for address in IPv4Network(vpn.network).hosts())
+    # The first one last: where a network has a gateway, most people look for it there.
+    return next((address for address in (*others, first) if address not in taken), "")
 
 
 def standings(host: Host, peers: Iterable[VpnPeer]) -> list[Standing]:
@@ -226,6 +226,9 @@ def standings(host: Host, peers: Iterable[VpnPeer]) -> list[Standing]:
 
 
 def _standing(peer: VpnPeer, vpn: Vpn, report: dict[str, Any]) -> Standing:
+    changed = peer.revoked or peer.created
+    if peer.host.seen_at is None or peer.host.seen_at <= changed:
+        return Standing(peer=peer, state="busy", says="just revoked" if peer.revoked else "just added")
     session = (report.get("clients") or {}).get(peer.name)
     listed = (report.get("listed") or {}).get(peer.name)
     if session:

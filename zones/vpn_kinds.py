@@ -38,6 +38,9 @@ def _specs(job: Job, config: HostConfig) -> tuple[PeerSpec, ...]:
         )
     peers = VpnPeer.objects.filter(host=job.host_id)
     given = set(peers.filter(revoked=None).values_list("address", flat=True))
+    former: dict[str, list[str]] = {}
+    for name, address in peers.exclude(revoked=None).values_list("name", "address"):
+        former.setdefault(address, []).append(name)
     wanted = peers if job.target_kind == WHOLE_LIST else peers.filter(pk=job.target_id)
     return tuple(
         PeerSpec(
@@ -48,6 +51,7 @@ def _specs(job: Job, config: HostConfig) -> tuple[PeerSpec, ...]:
             address=peer.address,
             revoked=peer.revoked is not None,
             shared=peer.revoked is not None and peer.address in given,
+            former=() if peer.revoked else tuple(former.get(peer.address, ())),
         )
         for peer in wanted
     )

@@ -26,7 +26,7 @@ _FOLDER = re.compile(r"(/[A-Za-z0-9._-]+)+")
 class PeerSpec:
     """A peer as the planner reads it; `folder` and `network` are the host file's, the rest is wished for.
 
-    `shared`: revoked, and its address is another peer's now.
+    `shared`: revoked, and its address is another peer's now. `former`: revoked peers that had this one's address.
     """
 
     folder: str
@@ -36,6 +36,7 @@ class PeerSpec:
     address: str
     revoked: bool = False
     shared: bool = False
+    former: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Raises Refused for what must not become a file: it is root who writes it."""
@@ -74,7 +75,8 @@ class PeerSpec:
 
 def looked_at(peers: tuple[PeerSpec, ...]) -> dict[str, tuple[str, ...]]:
     """What the plan needs to see of the host, by room of the state."""
-    return {"files": tuple(p.path for p in peers), "peers": tuple(p.key for p in peers)}
+    former = (f"{name} -" for p in peers for name in p.former)
+    return {"files": tuple(p.path for p in peers), "peers": tuple(dict.fromkeys((*(p.key for p in peers), *former)))}
 
 
 def listed(peers: tuple[PeerSpec, ...], state: State) -> Plan:
@@ -84,10 +86,12 @@ def listed(peers: tuple[PeerSpec, ...], state: State) -> Plan:
     """
     draft = Draft(state)
     for peer in sorted(peers, key=lambda p: (not p.revoked, p.name)):
-        _file(peer, draft)
         if peer.revoked:
+            _file(peer, draft)
             _out(peer, draft)
         else:
+            _former(peer, draft)
+            _file(peer, draft)
             _reopened(peer, draft)
     return draft.plan()
 
@@ -117,15 +121,29 @@ def _out(peer: PeerSpec, draft: Draft) -> None:
     if draft.state.peers.get(peer.key) != "open":
         draft.so("session", f"{peer.name} is not in")
         return
-    address = "-" if peer.shared else peer.address
-    draft.do(
-        Step(
-            stage="session",
-            title=f"Put {peer.name} out, if it is in",
-            action=Hand(verb="vpn-out", args=(("name", peer.name), ("address", address))),
-            effect=(Drop(room="peers", key=peer.key),),
-        )
+    draft.do(_put_out(*peer.key.split(" ")))
+
+
+def _put_out(name: str, address: str) -> Step:
+    return Step(
+        stage="session",
+        title=f"Put {name} out, if it is in",
+        action=Hand(verb="vpn-out", args=(("name", name), ("address", address))),
+        effect=(Drop(room="peers", key=f"{name} {address}"),),
     )
+
+
+def _former(peer: PeerSpec, draft: Draft) -> None:
+    """Who had the address before must be out, or its packets would pass for the new one's. Raises Refused."""
+    for name in peer.former:
+        found = draft.state.peers.get(f"{name} -")
+        if found == "unknown":
+            raise Refused(
+                f"{name} had {peer.address} before {peer.name}, and OpenVPN does not say whether it is still in.",
+                note="Start OpenVPN, or name its management socket in host.toml (vpn_management), then go on.",
+            )
+        if found == "open":
+            draft.do(_put_out(name, "-"))
 
 
 def _reopened(peer: PeerSpec, draft: Draft) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 
 from accounts.access import may
 from accounts.models import User
@@ -54,9 +54,11 @@ def _add(call: Call, host: Host) -> int:
     user = User.objects.filter(username=given["user"]).first() if given.get("user") else call.user
     if user is None:
         raise Refused(f"The panel has no user called {given['user']}.", note="The People page lists them.")
-    peer, job = vpn.peer_add(
-        call.actor, host, user=user, name=name, address=given.get("address", ""), reason=call.typed.reason
-    )
+    wish = {"name": name, "address": given.get("address", "")}
+    try:
+        peer, job = vpn.peer_add(call.actor, host, user=user, **wish, reason=call.typed.reason)
+    except ValidationError as error:
+        raise Refused(" ".join(error.messages), note="Nothing was added.") from error
     call.say(f"{peer.name} of {peer.user} gets {peer.address}.")
     return _followed(call, host, job)
 
