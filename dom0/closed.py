@@ -69,7 +69,10 @@ def _filter(config: HostConfig) -> str:
     ways = [f"-i {card} {ssh}" for card in _cards(config)] or [f"! -i {config.bridge_prefix}+ {ssh}"]
     if config.vpn_interface:
         ways += [f"-i {config.vpn_interface} {port}" for port in (ssh, panel)]
+    # OpenVPN pings its clients by itself, and their answers would keep the tunnel open.
+    sport = f"-p udp -m udp --sport {config.vpn_port} -m conntrack --ctstate NEW"
     rules = (
+        *(f"fr-out -o {card} {sport} -j DROP" for card in _cards(config) if config.vpn_port),
         f"fr-in {ANSWERS}",
         "fr-in -i lo -j ACCEPT",
         "fr-in -j fr-admin",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
@@ -20,7 +21,6 @@ ALL, NONE = "all", "none"
 def site_of(host: Host) -> Site:
     """All firewall wishes of a host as they stand now, applied or not (7 queries)."""
     zones = list(Zone.objects.filter(host=host).select_related("external"))
-    vpn = host.facts.get("vpn", {})
     facts = host.facts
     return Site(
         addresses=tuple(specs.Address(ip=a.address, nic=a.nic) for a in ExternalAddress.objects.filter(host=host)),
@@ -29,7 +29,7 @@ def site_of(host: Host) -> Site:
         restrictions=tuple(restriction_of(r) for r in restrictions(host)),
         policy=_policy(host, zones),
         custom=tuple(_custom(rule) for rule in _customs(host)),
-        vpn=specs.Vpn(interface=vpn["interface"], network=vpn.get("network") or None) if vpn.get("interface") else None,
+        vpn=_vpn(host.facts.get("vpn") or {}),
         ssh_port=facts.get("admin_ssh_port", 22),
         panel_port=facts.get("panel_port"),
         bridge_prefix=facts.get("bridge_prefix", "xen-br"),
@@ -170,6 +170,12 @@ def restriction_of(row: ZoneRestriction) -> specs.Restriction:
         ports=Ports(proto=specs.proto_of(row.proto), first=row.port, last=row.port_last),
         address=row.address or None,
     )
+
+
+def _vpn(facts: dict[str, Any]) -> specs.Vpn | None:
+    if not facts.get("interface"):
+        return None
+    return specs.Vpn(interface=facts["interface"], network=facts.get("network") or None, port=facts.get("port") or 0)
 
 
 def _policy(host: Host, zones: list[Zone]) -> tuple[Cell, ...]:

@@ -337,6 +337,12 @@ def _output(site: Site) -> Iterator[Rule]:
     for interface, port, name in _ways(site):
         args = f"-o {interface} -p tcp -m tcp --sport {port} {ANSWER} -m comment --comment {name} -j ACCEPT"
         yield Rule(chain="fr-out", args=args, about=name)
+    if site.vpn and site.vpn.port:
+        # OpenVPN pings its clients by itself: that would begin a flow whose answers get in, and so keep a tunnel
+        # alive (and a trial confirmed through it) whose port the rules have closed. It may answer, never begin.
+        for nic in site.nics:
+            args = f"-o {nic} -p udp -m udp --sport {site.vpn.port} -m conntrack --ctstate NEW -j DROP"
+            yield Rule(chain="fr-out", args=args, about="admin-vpn")
     yield Rule(chain="fr-out", args="-j fr-before-output")
     yield Rule(chain="fr-out", args="-j fr-after-output")
 
