@@ -48,6 +48,7 @@ remote-cert-tls client
 client-config-dir {clients}
 ccd-exclusive
 management {management} unix
+management-client-user root
 user nobody
 group nogroup
 """
