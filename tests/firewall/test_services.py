@@ -133,7 +133,7 @@ def test_importing_the_same_file_twice_makes_nothing_new(me, host) -> None:
 
 def test_a_file_that_says_otherwise_than_the_panel_is_refused_whole(me, host, zones, web_dom) -> None:
     publish(me, host, zones, web_dom, name="FulupWEB", port=81)
-    with pytest.raises(Refused, match="service FulupWEB already"):
+    with pytest.raises(Refused, match="a service FulupWEB: tcp 81"):
         imports.import_rules(me, host, sample("production"))
     assert PublishedService.objects.count() == 1
 
