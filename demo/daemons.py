@@ -126,6 +126,7 @@ def start_host(layout: Layout) -> None:
     _redis(layout)
     if (layout.project / "dom0" / "boot.py").exists():
         enter.run(layout, str(PYTHON), "-m", "dom0.boot")
+        _guards(layout)
     _libvirtd(layout)
     _dropbear(layout)
     vpn.start_server(layout)
@@ -155,6 +156,13 @@ def _redis(layout: Layout) -> None:
     )
     service.start(layout, Service(name="redis", argv=argv, uid=REDIS_UID, gid=PANEL_GID))
     _until(layout, "redis", 10, lambda: "PONG" in _quietly(layout, "redis-cli", "-s", REDIS_SOCKET, "ping"))
+
+
+def _guards(layout: Layout) -> None:
+    """Two, and before anybody can apply rules; whichever dies is there again at once."""
+    for name in ("a", "b"):
+        argv = (str(PYTHON), "-m", "dom0.guard", name)
+        service.start(layout, Service(name=f"guard-{name}", argv=argv, longest_wait_s=0.2))
 
 
 def _libvirtd(layout: Layout) -> None:

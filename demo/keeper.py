@@ -23,7 +23,7 @@ from demo import cgroups, kernel, room
 from demo.layout import INSIDE, Layout
 
 CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
-SHORTEST_WAIT_S, LONGEST_WAIT_S = 0.2, 5.0
+SHORTEST_WAIT_S, MISSING_WAIT_S = 0.2, 5.0
 STOP_PATIENCE_S = 10.0
 
 
@@ -71,7 +71,7 @@ class Keeper:
             for kept in self.kept.values():
                 if kept.process is None and kept.due <= time.monotonic():
                     with contextlib.suppress(OSError):  # a program that is missing for a while
-                        kept.due = time.monotonic() + LONGEST_WAIT_S
+                        kept.due = time.monotonic() + MISSING_WAIT_S
                         self._launch(kept)
 
     def _next_due(self) -> float | None:
@@ -150,7 +150,7 @@ class Keeper:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         lasted = time.monotonic() - kept.started
-        kept.wait_s = SHORTEST_WAIT_S if lasted > 10 else min(kept.wait_s * 2, LONGEST_WAIT_S)
+        kept.wait_s = SHORTEST_WAIT_S if lasted > 10 else min(kept.wait_s * 2, kept.spec["longest_wait_s"])
         kept.due = time.monotonic() + kept.wait_s
         self._forget_pid(kept.spec["name"])
 

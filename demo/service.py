@@ -26,6 +26,7 @@ class Service:
     gid: int = 0  # 0 = the same number as uid
     env: dict[str, str] = field(default_factory=dict)
     listens: str = ""
+    longest_wait_s: float = 5.0  # before it is started again, however often it died
 
 
 def ask(layout: Layout, request: dict[str, Any], *, pass_fd: int | None = None) -> dict[str, Any]:

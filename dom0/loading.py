@@ -6,6 +6,8 @@ are thrown out, foreign chains stay. A plan's steps load the same texts, one by 
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -29,8 +31,11 @@ def folder(config: HostConfig, name: str) -> Path:
     return Path(config.state, "firewall", "revisions", name)
 
 
-def revision(config: HostConfig, name: str) -> Revision:
-    """The files of a revision; "0" needs no disk. Raises Refused where one is missing, OSError for a broken disk."""
+def revision(config: HostConfig, name: str, digest: str = "") -> Revision:
+    """The files of a revision; "0" needs no disk.
+
+    Raises Refused where one is missing or they are not those of `digest`, OSError where the disk fails.
+    """
     if name == closed.NAME:
         return closed.files(config)
     where = folder(config, name)
@@ -38,7 +43,16 @@ def revision(config: HostConfig, name: str) -> Revision:
     missing = sorted(file for file, text in found.items() if text is None)
     if missing:
         raise Refused(f"Revision {name} is not whole: {where} has no {', '.join(missing)}.")
-    return {file: text for file, text in found.items() if text is not None}
+    texts = {file: text for file, text in found.items() if text is not None}
+    if digest and digest_of(texts) != digest:
+        raise Refused(f"The files in {where} are not those that were confirmed.")
+    return texts
+
+
+def digest_of(texts: Revision) -> str:
+    """What tells the files from any others: one that was cut short loads without complaint."""
+    whole = json.dumps([texts[name] for name in (*(name for name, _ in LOADERS), SETTINGS)])
+    return hashlib.sha256(whole.encode()).hexdigest()
 
 
 def write_closed(config: HostConfig) -> None:
@@ -57,28 +71,31 @@ def load(texts: Revision) -> None:
             if change := chains.splice(texts[name], save):
                 runner.run(loader, stdin=change, timeout_s=LOAD_S)
         else:
-            text = _instead(texts[name]) if name.endswith(".nft") else texts[name]
+            text = bridge_instead(texts[name]) if name.endswith(".nft") else texts[name]
             runner.run((*loader, "/dev/stdin"), stdin=text, timeout_s=LOAD_S)
     # -e: what belongs to a module or a bridge that is not there is off.
     runner.run(("sysctl", "-e", "-q", "-p", "/dev/stdin"), stdin=texts[SETTINGS])
 
 
-def _instead(text: str) -> str:
-    """The bridge file in place of all our chains there are; the set of members stays. One transaction of nft's."""
+def bridge_instead(text: str) -> str:
+    """The bridge file, after the removal of every chain of ours there is; the set of members stays.
+
+    nft takes it as one transaction: no frame meets anything between the two.
+    """
     live = runner.run(("nft", "-t", "list", "table", "bridge", TABLE), ok_codes=(0, 1)).stdout
     old = re.findall(r"^\s*chain (\S+) \{", live, re.MULTILINE)
     away = [f"flush table bridge {TABLE}", *(f"delete chain bridge {TABLE} {chain}" for chain in old)]
     return "\n".join([*away, text]) if old else text
 
 
-def restore(config: HostConfig, name: str, say: Say) -> bool:
+def restore(config: HostConfig, name: str, digest: str, say: Say) -> bool:
     """Load revision `name`; where its files can't be loaded, revision 0. Whether it was the one wanted.
 
     Raises CommandFailed where a loading process was killed or hung, or closing failed too: try again.
     """
     for left in reversed(range(TRIES)):
         try:
-            load(revision(config, name))
+            load(revision(config, name, digest))
             return True
         except CommandFailed as error:
             if error.code is None or error.code < 0:

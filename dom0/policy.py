@@ -14,7 +14,6 @@ from dom0.host import HostConfig
 from dom0.members import TABLE
 from dom0.policy_files import LOADERS
 
-
 #: What the kernel says in one word that hardly anybody understands.
 SIGNS = {
     "Too many links": "chains lead into each other in a circle",

@@ -46,6 +46,7 @@ class Pending:
     deadline: float  # seconds on CLOCK_BOOTTIME, counted from arming, never extended
     boot: str
     seconds: int
+    digest: str = ""  # of the revision's files when the trial began
     back: tuple[str, ...] = ()
 
     @property
@@ -71,6 +72,7 @@ class Standing:
 
     confirmed: str = closed.NAME
     confirmed_token: str = ""
+    confirmed_digest: str = ""  # of its files; "" where nobody noted it
     pending: Pending | None = None
     returning: bool = False
     applied: str = ""
@@ -94,6 +96,7 @@ def read(config: HostConfig) -> Standing:
     standing = Standing(
         confirmed=str(confirmed.get("revision", closed.NAME)),
         confirmed_token=str(confirmed.get("token", "")),
+        confirmed_digest=str(confirmed.get("digest", "")),
         pending=pending(config),
         returning=_path(config, "rolling-back").exists(),
         applied=str(applied.get("token", "")),
@@ -215,7 +218,8 @@ def arm(config: HostConfig, *, token: str, revision: str, seconds: int, back: Se
     Returns when the guard has taken note. Raises Refused where another trial stands, this one had its end, the
     files are not there, or no guard answers.
     """
-    _refuse_unfit(config, token, revision, seconds, back)
+    _refuse_unfit(token, seconds, back)
+    texts = loading.revision(config, revision)
     with writing(config):
         standing = read(config)
         _refuse_second(standing, token)
@@ -225,6 +229,7 @@ def arm(config: HostConfig, *, token: str, revision: str, seconds: int, back: Se
             deadline=boot_time() + seconds,
             boot=boot_id(),
             seconds=seconds,
+            digest=loading.digest_of(texts),
             back=tuple(back),
         )
         if standing.pending is None:
@@ -233,12 +238,11 @@ def arm(config: HostConfig, *, token: str, revision: str, seconds: int, back: Se
     return armed
 
 
-def _refuse_unfit(config: HostConfig, token: str, revision: str, seconds: int, back: Sequence[str]) -> None:
+def _refuse_unfit(token: str, seconds: int, back: Sequence[str]) -> None:
     if not re.fullmatch(r"[0-9a-z][0-9a-z-]{0,63}", token):
         raise Refused(f"{token!r} is no token of a trial.", note="It looks like 12-0f3a77c1d2e4-j40.")
     if not SHORTEST_S <= seconds <= LONGEST_S:
         raise Refused(f"A trial lasts {SHORTEST_S} to {LONGEST_S} seconds, not {seconds}.", note="60 is usual.")
-    loading.revision(config, revision)
     for line in back:
         flows.parse(line)
 
@@ -342,8 +346,8 @@ def load_confirmed(config: HostConfig, by: str, say: Say) -> bool:
 
 
 def _restore(config: HostConfig, by: str, say: Say) -> bool:
-    returned, name = _pointer(_json(config, "rolling-back")), read(config).confirmed
-    loaded = loading.restore(config, name, say)
+    returned, standing = _pointer(_json(config, "rolling-back")), read(config)
+    loaded = loading.restore(config, standing.confirmed, standing.confirmed_digest, say)
     _tried(say, lambda: flows.forget(returned.back if returned else ()))
     _tried(say, flows.forget_own)
     if returned and returned.token:
@@ -404,6 +408,7 @@ def _pointer(found: dict[str, Any] | None) -> Pending | None:
             deadline=float(found["deadline"]),
             boot=str(found["boot"]),
             seconds=int(found["seconds"]),
+            digest=str(found.get("digest", "")),
             back=tuple(str(line) for line in found["back"]),
         )
     except (KeyError, TypeError, ValueError):
