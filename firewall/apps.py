@@ -9,7 +9,7 @@ class FirewallConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from firewall import counters, kinds, moves, own_rule_kinds, services, shown
+        from firewall import counters, kinds, moves, own_rule_kinds, services, shown, trouble, watch
         from hosts.watch import register_observer
         from machines import published
         from ui import registry
@@ -26,5 +26,7 @@ class FirewallConfig(AppConfig):
         register_observer(counters.watch)
         registry.attention(shown.attention)
         registry.attention(shown.expired)
+        registry.attention(trouble.attention)
+        register_observer(watch.observe)
         registry.search(shown.search)
         registry.fragment("zone.detail", shown.zone_fragment)

@@ -21,8 +21,9 @@ from accounts.models import User
 from audit.log import Actor, Thing
 from dom0.errors import Refused
 from dom0.trial import LONGEST_S, SHORTEST_S
-from firewall import render, rows, services
-from firewall.models import Revision, Watched
+from firewall import own_rules, render, rows, services
+from firewall.drift import Line, adoption
+from firewall.models import CustomRule, Revision, Watched
 from firewall.plan import CLOSED
 from firewall.specs import as_dict
 from hosts.models import Host, Job
@@ -237,3 +238,82 @@ def closed(host: Host) -> bool:
     """Whether the host was last seen closed but for SSH."""
     watched = Watched.objects.filter(host=host).first()
     return watched is not None and watched.confirmed == CLOSED
+
+
+# what differs on the host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drift:
+    """How the host differs from the revision in force, since when it is known, and which revision that is."""
+
+    lines: tuple[Line, ...]
+    since: datetime
+    live: Revision | None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return tuple(line.words for line in self.lines)
+
+    @property
+    def families(self) -> list[tuple[str, tuple[Line, ...]]]:
+        """The lines by family, named for a heading."""
+        found = {name: tuple(x for x in self.lines if x.family == family) for family, name in FAMILY_NAMES.items()}
+        return [(name, lines) for name, lines in found.items() if lines]
+
+    @property
+    def raw(self) -> tuple[str, ...]:
+        """The same as the rules say it: - gone, + come, under the chain it stands in."""
+        out: list[str] = []
+        for line in self.lines:
+            head = f"@ {line.where or 'kernel settings'}"
+            if not out or head not in out:
+                out.append(head)
+            out.append(line.raw)
+        return tuple(out)
+
+
+FAMILY_NAMES = {"v4": "IPv4", "v6": "IPv6", "bridge": "Bridges", "kernel": "Kernel settings"}
+
+
+def drift(host: Host) -> Drift | None:
+    """What the watcher last found to differ on `host`; None where nothing does."""
+    watched = Watched.objects.filter(host=host).first()
+    if watched is None or not watched.drift or watched.drift_since is None:
+        return None
+    lines = tuple(Line(**line) for line in watched.drift)
+    return Drift(lines=lines, since=watched.drift_since, live=rows.live_revision(host))
+
+
+def drift_restore(actor: Actor, host: Host, *, reason: str = "", approved: bool = True) -> Job:
+    """Ask for the revision in force to be loaded again where the host differs from it; that needs no trial.
+
+    Raises Refused while a revision is on trial.
+    """
+    live = rows.live_revision(host)
+    why = reason or "the host differs from it"
+    if live is None:
+        return firewall_stop(actor, host, why)
+    return revision_apply(actor, host, why=why, again=live, approved=approved)
+
+
+def drift_adopt(actor: Actor, host: Host, *, reason: str = "") -> tuple[CustomRule, ...]:
+    """Make own rules of all that somebody added to our chains: wishes, that the next apply makes part of a revision.
+
+    All or nothing: raises Refused naming what can't be one, ValidationError for a rule that may not be.
+    """
+    check(actor, "firewall.adopt")
+    found = drift(host)
+    if found is None:
+        raise Refused("Nothing on the host differs from the revision in force.", note="There is nothing to adopt.")
+    taken = adoption(rows.site_in(found.live), found.lines)
+    if taken.refused:
+        more = f" and {len(taken.refused) - 3} more" if len(taken.refused) > 3 else ""
+        raise Refused(
+            f"Not all of it can be adopted: {'; '.join(taken.refused[:3])}{more}.",
+            note="Nothing was adopted. Wish for those, or restore the host.",
+        )
+    why = reason or f"found on {host.name}"
+    wanted = [own_rules.Wanted(place=rule.place, rule=rule.rule, reason=why) for rule in taken.rules]
+    with transaction.atomic():
+        return tuple(own_rules.custom_save(actor, host, each) for each in wanted)

@@ -24,7 +24,7 @@ from audit.log import Actor
 from dom0.errors import Refused
 from firewall.imports import import_rules
 from firewall.models import Revision
-from firewall.trials import revision_apply
+from firewall.trials import on_trial, revision_apply, revision_confirm
 from hosts.models import Host, Job
 from machines.models import Image, Machine, SiteDefaults
 from machines.services import image_add, machine_create
@@ -68,6 +68,10 @@ class Command(BaseCommand):
         self._wait(Job.objects.filter(host=host, state__in=Job.OPEN))
         if not Revision.objects.filter(host=host, state=Revision.State.LIVE).exists():
             self._wait([revision_apply(operator, host, why="first start of the demo", approved=True)])
+            trial = on_trial(host)
+            if trial is None:
+                raise CommandError("The first revision is not on trial; see its job.")
+            self._wait([revision_confirm(operator, trial.revision, trial.nonce)])
 
     def _machines(self, operator: Actor, host: Host, image: Image, key: SSHKey) -> None:
         jobs = []

@@ -1,0 +1,269 @@
+"""What somebody changed on the host by hand: found line by line, said in words, restored or adopted."""
+
+from __future__ import annotations
+
+import pytest
+
+from audit.models import Entry
+from dom0 import files as dom0_files
+from dom0.errors import Refused
+from dom0.host import HostConfig
+from dom0.state import State
+from dom0.trial import Standing
+from firewall import booking, drift, render, rows, services, trials, trouble, watch
+from firewall.drift import Line
+from firewall.models import CustomRule, Revision, Watched
+from firewall.plan import Wish
+from firewall.specs import Site
+from hosts.models import Job
+from tests.firewall import says
+from tests.firewall.test_plan import applied
+from tests.firewall.test_trials import live as live
+from tests.firewall.test_trials import me as me
+from tests.firewall.test_trials import publish
+from tests.firewall.test_trials import web as web
+
+NF = "net.bridge.bridge-nf-call-iptables"
+
+
+def found(site: Site, state: State) -> tuple[Line, ...]:
+    return drift.differences(render.files(site).by_name, site, state)
+
+
+def changed(site: Site, old: str, new: str, family: str = "v4") -> State:
+    state = applied(site)
+    assert old in state.rules[family]
+    return state.having("rules", family, state.rules[family].replace(old, new, 1))
+
+
+def test_nothing_differs_right_after_an_apply(production: Site) -> None:
+    assert found(production, applied(production)) == ()
+
+
+def test_a_rule_somebody_added_is_named_with_its_place(production: Site) -> None:
+    state = changed(production, "-A fr-zin -j DROP", "-A fr-zin -p tcp -m tcp --dport 80 -j ACCEPT\n-A fr-zin -j DROP")
+    [line] = found(production, state)
+    assert (line.family, line.gone, line.where) == ("v4", False, "filter fr-zin")
+    assert line.words == ("somebody added a rule to what machines may ask of dom0: -p tcp -m tcp --dport 80 -j ACCEPT")
+    assert line.raw == "+ -A fr-zin -p tcp -m tcp --dport 80 -j ACCEPT"
+
+
+def test_a_rule_that_is_gone_is_named_by_its_service(production: Site) -> None:
+    service = next(line for line in render.files(production).v4.splitlines() if "--comment DomiWEB " in line)
+    [line] = found(production, changed(production, service + "\n", ""))
+    assert line.gone
+    assert line.words.startswith("a rule of DomiWEB is gone from what is published on 87.98.130.56: -p tcp")
+
+
+def test_a_zones_chain_is_called_by_the_zone(production: Site) -> None:
+    [line] = found(production, changed(production, ":fr-zo-1 - [0:0]\n", ":fr-zo-1 - [0:0]\n-A fr-zo-1 -j ACCEPT\n"))
+    assert "what leaves zFulup" in line.words
+
+
+def test_foreign_rules_in_front_of_ours_are_a_difference_and_behind_them_none(production: Site) -> None:
+    jump = "-A FORWARD -j fr-fwd\n"
+    [line] = found(production, changed(production, jump, "-A FORWARD -i docker0 -j ACCEPT\n" + jump))
+    assert line.words == "others' rules run before ours in FORWARD"
+    assert found(production, changed(production, jump, jump + "-A FORWARD -i docker0 -j ACCEPT\n")) == ()
+
+
+def test_a_policy_a_switch_and_the_bridge_rules_are_compared_too(production: Site) -> None:
+    words = [x.words for x in found(production, changed(production, ":INPUT DROP", ":INPUT ACCEPT"))]
+    assert words == ["the policy of INPUT is not DROP any more", "the policy of INPUT is ACCEPT now"]
+    [line] = found(production, applied(production).having("sysctls", NF, "1"))
+    assert (line.family, line.words) == ("kernel", f"{NF} is 1 instead of 0")
+    [line] = found(production, applied(production).without("rules", "bridge"))
+    assert line.words == "the bridge rules are gone"
+    [line] = found(production, changed(production, "-A fr-fwd -j DROP", "-A fr-fwd -j ACCEPT", "v6"))[:1]
+    assert line.family == "v6"
+
+
+def test_a_setting_this_kernel_never_had_is_no_difference(production: Site) -> None:
+    assert found(production, applied(production).without("sysctls", NF)) == ()
+
+
+def test_of_thousands_of_differences_the_first_are_told(production: Site) -> None:
+    assert len(found(production, applied(production).having("rules", "v4", ""))) <= drift.MANY
+
+
+@pytest.mark.parametrize(
+    ("chain", "rule", "place", "becomes"),
+    [
+        ("fr-before-input", "-s 198.51.100.7/32 -j DROP", "before-input", "-s 198.51.100.7/32 -j DROP"),
+        ("fr-in", "-s 198.51.100.7/32 -j DROP", "before-input", "-s 198.51.100.7/32 -j DROP"),
+        ("fr-fwd", "-d 10.10.1.2/32 -j DROP", "before-forwarding", "-d 10.10.1.2/32 -j DROP"),
+        ("fr-out", "-p udp -j DROP", "before-output", "-p udp -j DROP"),
+        ("fr-zin", "-p tcp -m tcp --dport 80 -j DROP", "before-input", "-i xen-br+ -p tcp -m tcp --dport 80 -j DROP"),
+        ("fr-zo-1", "-j DROP", "before-forwarding", "-i xen-br1 -j DROP"),
+        ("fr-zi-2", "-s 10.10.1.2/32 -j ACCEPT", "before-forwarding", "-o xen-br2 -s 10.10.1.2/32 -j ACCEPT"),
+    ],
+)  # fmt: skip
+def test_what_somebody_added_becomes_an_own_rule_that_says_the_same(production, chain, rule, place, becomes) -> None:
+    head = f":{chain} - [0:0]\n"
+    lines = found(production, changed(production, head, f"{head}-A {chain} {rule}\n"))
+    taken = drift.adoption(production, lines)
+    assert taken.refused == ()
+    assert [(c.place, c.rule) for c in taken.rules] == [(place, becomes)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        (":fr-dnat - [0:0]\n", ":fr-dnat - [0:0]\n-A fr-dnat -j RETURN\n", "publish it as a service"),
+        ("-A fr-zin -j DROP\n", "", "can only be restored"),
+        (":fr-admin - [0:0]\n", ":fr-admin - [0:0]\n-A fr-admin -j DROP\n", "no own rule stands in that place"),
+        (":fr-antispoof - [0:0]\n", ":fr-antispoof - [0:0]\n-A fr-antispoof -j ACCEPT\n", "no own rule stands"),
+    ],
+)
+def test_what_no_own_rule_can_say_is_refused_with_a_sentence(production, old, new, why) -> None:
+    taken = drift.adoption(production, found(production, changed(production, old, new)))
+    assert taken.rules == ()
+    assert why in taken.refused[0]
+
+
+def test_the_kernels_settings_cannot_be_adopted(production: Site) -> None:
+    taken = drift.adoption(production, found(production, applied(production).having("sysctls", NF, "1")))
+    assert "belong to the layout" in taken.refused[0]
+
+
+# on the panel's side
+
+
+ADDED = Line(family="v4", gone=False, where="filter fr-fwd", text="-A fr-fwd -d 10.10.1.2/32 -j DROP", words="added x")
+GONE = Line(family="v4", gone=True, where="nat fr-dnat", text="-A fr-dnat -j x", words="gone y")
+
+
+def watched(host, *lines: Line) -> None:
+    watch._book(host, lines)
+
+
+@pytest.mark.django_db
+def test_the_host_differs_since_the_first_look_that_found_it(host, live, django_assert_num_queries) -> None:
+    assert trials.drift(host) is None
+    watched(host, ADDED)
+    first = Watched.objects.get().drift_since
+    with django_assert_num_queries(1):
+        watched(host, ADDED)
+    watched(host, ADDED, GONE)
+    now = trials.drift(host)
+    assert now is not None
+    assert (now.since, now.words, now.live) == (first, ("added x", "gone y"), live)
+    assert now.raw == ("@ filter fr-fwd", f"+ {ADDED.text}", "@ nat fr-dnat", f"- {GONE.text}")
+    assert [name for name, _ in now.families] == ["IPv4"]
+    watched(host)
+    assert trials.drift(host) is None
+    assert Watched.objects.get().drift_since is None
+
+
+@pytest.mark.django_db
+def test_restoring_asks_for_the_revision_in_force_again(me, host, live) -> None:
+    watched(host, ADDED)
+    job = trials.drift_restore(me, host)
+    assert (job.kind, job.args["revision"], job.approver_id) == ("firewall.apply", live.pk, me.id)
+
+
+@pytest.mark.django_db
+def test_restoring_a_host_that_is_closed_closes_it_again(me, host, live) -> None:
+    booking.book(host, Standing(confirmed="0"))
+    watched(host, ADDED)
+    assert trials.drift_restore(me, host).kind == "firewall.stop"
+
+
+@pytest.mark.django_db
+def test_adopting_makes_wishes_of_what_somebody_added(me, host, live, web) -> None:
+    watched(host, ADDED)
+    [rule] = trials.drift_adopt(me, host, reason="it was urgent")
+    assert (rule.place, rule.rule, rule.reason) == ("before-forwarding", "-d 10.10.1.2/32 -j DROP", "it was urgent")
+    assert rows.site_of(host).custom[0].rule == rule.rule
+    assert services.pending(host).changes
+    assert Entry.objects.filter(action="policy.change", why="it was urgent").exists()
+
+
+@pytest.mark.django_db
+def test_adopting_is_all_or_nothing(me, host, live) -> None:
+    watched(host, ADDED, GONE)
+    with pytest.raises(Refused, match="Not all of it can be adopted: gone y"):
+        trials.drift_adopt(me, host)
+    assert not CustomRule.objects.exists()
+    watched(host)
+    with pytest.raises(Refused, match="Nothing on the host differs"):
+        trials.drift_adopt(me, host)
+
+
+@pytest.mark.django_db
+def test_drift_trial_and_what_was_taken_back_need_somebody(rf, fulup, dominig, me, host, live, zones, web_dom) -> None:
+    request = rf.get("/")
+    request.user = fulup
+    assert list(trouble.attention(request)) == []
+    watched(host, ADDED, GONE)
+    [need] = trouble.attention(request)
+    assert (need.title, need.text) == ("ns3100421's live rules differ in 2 places", "Added x, and 1 more.")
+    watched(host)
+    publish(me, host, zones, web_dom, name="More", port=81)
+    trials.revision_apply(me, host)
+    Job.objects.update(state="done")
+    tried = Revision.objects.get(number=2)
+    says.tried(tried)
+    [need] = trouble.attention(request)
+    assert need.title == "Revision 2 is on trial"
+    says.taken_back(tried, confirmed=live.name)
+    [need] = trouble.attention(request)
+    assert need.title == "Revision 2 was taken back"
+    assert "Opens tcp 81 of 87.98.130.56" in need.text
+    request.user = dominig
+    assert list(trouble.attention(request)) == []
+
+
+# the watcher
+
+
+@pytest.fixture
+def dom0(tmp_path, monkeypatch) -> HostConfig:
+    config = HostConfig(name="ns3100421", libvirt="lxc:///system", volumes="/v", state=str(tmp_path))
+    monkeypatch.setattr(watch.host_file, "load", lambda: config)
+    watch._looked.clear()
+    return config
+
+
+def lay(config: HostConfig, name: str, files: dict[str, str]) -> None:
+    for file, text in files.items():
+        dom0_files.write_atomic(f"{config.state}/firewall/revisions/{name}/{file}", text)
+
+
+@pytest.mark.django_db
+def test_what_the_guard_did_while_everything_was_down_is_booked_at_the_next_look(host, live, dom0, monkeypatch) -> None:
+    Watched.objects.all().delete()
+    monkeypatch.setattr(watch.trial, "read", lambda config: Standing(confirmed="0"))
+    watch.observe(host, State())
+    live.refresh_from_db()
+    assert (live.state, Watched.objects.get().confirmed) == ("former", "0")
+
+
+@pytest.mark.django_db
+def test_the_live_rules_are_read_every_ten_seconds_and_not_during_a_trial(
+    host, live, dom0, monkeypatch, django_capture_on_commit_callbacks
+) -> None:
+    reads: list[str] = []
+    standing = Standing(confirmed=live.name)
+    monkeypatch.setattr(watch.trial, "read", lambda config: standing)
+    monkeypatch.setattr(watch, "lines", lambda config, name: reads.append(name) or (ADDED,))
+    for _ in range(3):
+        with django_capture_on_commit_callbacks(execute=True):
+            watch.observe(host, State())
+    assert reads == [live.name]
+    assert trials.drift(host) is not None
+    standing = Standing(confirmed=live.name, pending=says.pending(live))
+    watch._looked.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        watch.observe(host, State())
+    assert reads == [live.name]
+
+
+def test_a_revision_on_the_host_is_compared_with_what_is_live(dom0, production, monkeypatch) -> None:
+    wish = Wish(site=production, folder="x", name="1-abab", token="t")
+    state = applied(production).having("sysctls", NF, "1")
+    monkeypatch.setattr(watch.probe, "probe", lambda config, scope: state)
+    assert watch.lines(dom0, "1-abab") is None
+    lay(dom0, "1-abab", wish.files)
+    [line] = watch.lines(dom0, "1-abab") or ()
+    assert line.words == f"{NF} is 1 instead of 0"
