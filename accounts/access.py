@@ -68,6 +68,7 @@ RULES: dict[str, Rule] = {
     "image.add": Rule(says="add an image", roles=_OP),
     "machine.view": Rule(says="see a machine", roles=_OP, verb=Verb.VIEW),
     "machine.create": Rule(says="create a machine", roles=_OP),
+    "machine.expect": Rule(says="keep names and addresses of a former box's machines", roles=_OP),
     "machine.delete": Rule(says="delete a machine", roles=_OP),
     "machine.start": Rule(says="start a machine", roles=_OP, verb=Verb.POWER),
     "machine.stop": Rule(says="stop a machine", roles=_OP, verb=Verb.POWER),

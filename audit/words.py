@@ -33,6 +33,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "job.cancel": ("cancel the job for {}", "cancelled the job for {}"),
     "job.go_on": ("go on with the job for {}", "went on with the job for {}"),
     "machine.key": ("choose the SSH keys on {}", "chose the SSH keys on {}"),
+    "machine.expect": ("change the {}", "changed the {}"),
     "machine.password": ("set a one-time root password on {}", "set a one-time root password on {}"),
     "machine.reboot": ("restart {}", "restarted {}"),
     "policy.change": ("change who may reach whom: {}", "changed who may reach whom: {}"),

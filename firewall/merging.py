@@ -13,7 +13,7 @@ from typing import TypeVar
 from firewall import words
 from firewall.specs import DOM0, INTERNET, RESERVED, VPN, Cell, CustomRule, Ports, Restriction, Service, Site, Zone
 
-T = TypeVar("T", Service, Restriction)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)

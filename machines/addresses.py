@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from netaddr import AddrFormatError, IPAddress
 
 from hosts.models import Host
-from machines.models import Machine
+from machines.models import Expected, Machine
 from zones.models import Zone
 
 MAC_PREFIX = "aa:bb"
@@ -23,8 +23,11 @@ def free_addresses(zone: Zone, limit: int, *, near: str = "") -> list[str]:
     return after or [text for _, text in zip(range(limit), _free(zone, at - 1, -1), strict=False)]
 
 
-def complaint(zone: Zone, address: str) -> str:
-    """Why a new machine can't have `address` in `zone`, with one that works; "" where it can."""
+def complaint(zone: Zone, address: str, *, name: str = "") -> str:
+    """Why a new machine can't have `address` in `zone`, with one that works; "" where it can.
+
+    An address kept for a machine of a former box is free for one called `name` as that one.
+    """
     example = next(iter(free_addresses(zone, 1)), "")
     works = f"Free there: {example}." if example else f"{zone.name} is full; choose another zone."
     try:
@@ -40,7 +43,12 @@ def complaint(zone: Zone, address: str) -> str:
     if wanted in (zone.network.network, zone.network.broadcast):
         return f"{address} stands for all of {zone.name} ({zone.cidr}), not for one machine. {beside}"
     holder = Machine.objects.filter(host=zone.host_id, address=str(wanted)).first()
-    return f"{holder.name} has {address} already. {beside}" if holder else ""
+    if holder:
+        return f"{holder.name} has {address} already. {beside}"
+    kept = Expected.objects.filter(host=zone.host_id, address=str(wanted)).first()
+    if kept and kept.name.lower() != name.lower():
+        return f"{address} is kept for {kept.name} of the former box. {beside}"
+    return ""
 
 
 def mac_of(address: str) -> str:
@@ -60,9 +68,15 @@ def drawn(host: Host, address: str) -> tuple[str, str]:
     """MAC and vif of a new machine at that address.
 
     A machine whose zone was moved keeps both, so another may have those of the address: then the next ones are free.
+    One that follows a machine of the former box takes that one's over.
     """
     prefix = host.facts.get("vif_prefix", VIF_PREFIX)
+    mine = Expected.objects.filter(host=host, address=address).first()
+    if mine and mine.mac:
+        return mine.mac, mine.vif
     taken = {text for pair in Machine.objects.filter(host=host).values_list("mac", "vif") for text in pair}
+    kept = Expected.objects.filter(host=host).exclude(address=address)
+    taken |= {text for pair in kept.values_list("mac", "vif") for text in pair}
     mac, vif = mac_of(address), vif_of(address, prefix)
     for n in range(0xBB, 0x100):
         found = f"aa:{n:02x}{mac[5:]}", vif if n == 0xBB else f"{vif}{n:x}"
@@ -73,6 +87,7 @@ def drawn(host: Host, address: str) -> tuple[str, str]:
 
 def _free(zone: Zone, start: int, step: int) -> Iterator[str]:
     taken = {int(IPAddress(a)) for a in Machine.objects.filter(host=zone.host_id).values_list("address", flat=True)}
+    taken |= {int(IPAddress(a)) for a in Expected.objects.filter(host=zone.host_id).values_list("address", flat=True)}
     taken.add(int(IPAddress(zone.gateway)))
     if zone.lease_first and zone.lease_last:
         # A guest nobody entered may have one of these.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from machines.models import Grant, Image, Machine, SiteDefaults
+from machines.models import Expected, Grant, Image, Machine, SiteDefaults
 from ui.readonly import ReadOnlyAdmin
 
 
@@ -24,6 +24,12 @@ class ImageAdmin(ReadOnlyAdmin):
 class SiteDefaultsAdmin(ReadOnlyAdmin):
     list_display = ("host", "image", "memory_mib", "root_mib", "vcpus")
     list_select_related = ("host", "image")
+
+
+@admin.register(Expected)
+class ExpectedAdmin(ReadOnlyAdmin):
+    list_display = ("name", "zone", "address", "mac", "vif", "source", "noted_at")
+    list_select_related = ("zone",)
 
 
 @admin.register(Grant)

@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from accounts.models import name_grammar
 from hosts.models import Job
 from machines import addresses
-from machines.models import Image, Machine, SiteDefaults
+from machines.models import Expected, Image, Machine, SiteDefaults
 
 MIB = 1 << 20
 RESERVED = ("localhost", "dom0")
@@ -26,7 +26,7 @@ def check_new(machine: Machine) -> None:
     complaints = {
         "name": _name(machine),
         "zone": _zone(machine),
-        "address": addresses.complaint(machine.zone, machine.address),
+        "address": addresses.complaint(machine.zone, machine.address, name=machine.name),
         "image": _image(machine),
         "memory_mib": _memory(machine),
         "root_mib": _root(machine),
@@ -68,10 +68,18 @@ def _name(machine: Machine) -> str:
         return f"{name} already means something else on this network. Choose another name, for example {name}-1."
     other = Machine.objects.filter(host=machine.host, name__iexact=name).first()
     if other is None:
-        return ""
+        return _kept(machine)
     taken = {n.lower() for n in Machine.objects.filter(host=machine.host).values_list("name", flat=True)}
     free = next(f"{name[:28]}{n}" for n in range(2, len(taken) + 3) if f"{name[:28]}{n}".lower() not in taken)
     return f"{other.name} exists already, at {other.address}. Choose another name, for example {free}."
+
+
+def _kept(machine: Machine) -> str:
+    """Whether the name is kept for a machine of a former box, at another address."""
+    kept = Expected.objects.filter(host=machine.host, name__iexact=machine.name).first()
+    if kept is None or kept.address == machine.address:
+        return ""
+    return f"{kept.name} is kept for a machine of the former box, at {kept.address}. Use that address, or another name."
 
 
 def _zone(machine: Machine) -> str:

@@ -17,7 +17,7 @@ from dom0.state import State
 from hosts.kinds import Kind, register
 from hosts.models import Job
 from machines import plan, services
-from machines.models import Machine
+from machines.models import Expected, Machine
 from machines.specs import LOCKED, ImageSpec, MachineSpec, PlaceSpec, ZoneSpec
 
 PROJECT = str(Path(dom0.__file__).resolve().parents[1])
@@ -141,6 +141,10 @@ def _delete(job: Job, state: State, config: HostConfig) -> Plan:
 def _created(job: Job) -> None:
     now = timezone.now()
     running = Machine.Observed.RUNNING
+    machine = Machine.objects.filter(pk=job.target_id).first()
+    if machine:
+        # What was kept for it is it now.
+        Expected.objects.filter(host=machine.host_id, address=machine.address).delete()
     Machine.objects.filter(pk=job.target_id).update(built_at=now, observed=running, observed_at=now, since=now)
 
 

@@ -132,6 +132,37 @@ class Machine(models.Model):
         return self.name
 
 
+class Expected(models.Model):
+    """A machine of a former box that something else runs: its name, address and MAC are kept for it here.
+
+    The panel neither starts nor deletes it; a machine made here under its name takes the entry over.
+    """
+
+    host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="expected")
+    zone = models.ForeignKey(Zone, on_delete=models.PROTECT, related_name="expected")
+    name = models.CharField(max_length=31, validators=[name_grammar])
+    address = models.GenericIPAddressField(protocol="IPv4")
+    mac = models.CharField(max_length=17, blank=True, help_text="none: it gets no lease")
+    vif = models.CharField(max_length=15, help_text="the interface its own file must name for the rules to know it")
+    facts = models.JSONField(default=dict, help_text="what its file said: memory, disks, kernel; as text")
+    source = models.CharField(max_length=100, blank=True, help_text="the file it was read from")
+    created = models.DateTimeField(auto_now_add=True)
+    noted_at = models.DateTimeField(null=True, blank=True, help_text="since when the host's DHCP and firewall know it")
+
+    class Meta:
+        ordering = ["name"]
+        verbose_name = "kept entry"
+        verbose_name_plural = "kept entries"
+        constraints = [
+            models.UniqueConstraint(fields=["host", "name"], name="one_expected_name"),
+            models.UniqueConstraint(fields=["host", "address"], name="one_expected_an_address"),
+            models.UniqueConstraint(fields=["host", "mac"], condition=~Q(mac=""), name="one_expected_a_mac"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Grant(models.Model):
     """Verbs on one machine for another user, with an end."""
 

@@ -14,7 +14,7 @@ from dom0.plan import Draft, Plan
 from dom0.state import Domain, Golden, State, Volume
 from dom0.steps import Command, Drop, Hand, Put, RemoveFile, Step, WriteFile
 from machines import render, rules
-from machines.specs import MIB, MachineSpec, Tuned
+from machines.specs import MIB, EntrySpec, MachineSpec, Tuned
 
 GRACE_S = 20  # for a machine to power off by itself
 
@@ -127,7 +127,7 @@ def plan_delete(spec: MachineSpec, state: State) -> Plan:
     elif domain:
         _stop(spec, draft)
         _undefine(spec, draft)
-    _leave_network(spec, draft)
+    leave_network(spec, draft, also=(spec.restart_file,))
     volume = state.volumes.get(spec.volume)
     if volume and volume.machine != spec.uuid:
         draft.so("lvmcreate", f"{volume.path} was not made for this machine and stays")
@@ -229,7 +229,7 @@ def _tuned(spec: MachineSpec, draft: Draft, title: str, action: Command | Hand, 
     )
 
 
-def dhcp(spec: MachineSpec) -> tuple[WriteFile, WriteFile]:
+def dhcp(spec: EntrySpec) -> tuple[WriteFile, WriteFile]:
     """One file of the machine in each of the zone's two folders; its dnsmasq takes new ones by itself."""
     return (
         WriteFile(path=f"{spec.dnsmasq.ethers}/{spec.name}", content=render.ethers(spec)),
@@ -237,7 +237,7 @@ def dhcp(spec: MachineSpec) -> tuple[WriteFile, WriteFile]:
     )
 
 
-def updateether(spec: MachineSpec, draft: Draft) -> None:
+def updateether(spec: EntrySpec, draft: Draft) -> None:
     """Plan that the firewall, DHCP and the next boot know the machine."""
     missing = [m for m in spec.members if m.key not in draft.state.members]
     if missing:
@@ -255,7 +255,7 @@ def updateether(spec: MachineSpec, draft: Draft) -> None:
         draft.so("updateether", f"{spec.zone.name} knows {spec.name} at {spec.address}")
 
 
-def _dhcp_title(spec: MachineSpec, file: WriteFile) -> str:
+def _dhcp_title(spec: EntrySpec, file: WriteFile) -> str:
     ethers = file.path.startswith(f"{spec.dnsmasq.ethers}/")
     return f"Give {spec.mac} the address {spec.address}" if ethers else f"Call {spec.address} {spec.name}"
 
@@ -345,7 +345,8 @@ def _undefine(spec: MachineSpec, draft: Draft) -> None:
     )
 
 
-def _leave_network(spec: MachineSpec, draft: Draft) -> None:
+def leave_network(spec: EntrySpec, draft: Draft, *, also: tuple[str, ...] = ()) -> None:
+    """Plan that the firewall, DHCP and the next boot know it no more; `also` names files that go with it."""
     known = [m for m in spec.members if m.key in draft.state.members]
     if known:
         says = f"Have the firewall forget {spec.vif}"
@@ -360,7 +361,7 @@ def _leave_network(spec: MachineSpec, draft: Draft) -> None:
         says = f"Have DHCP and DNS of {spec.zone.name} forget {spec.name}"
         action = Hand(verb="leases-reload", args=(("zone", spec.zone.name),))
         draft.do(Step(stage="updateether", title=says, action=action))
-    for path in (spec.restart_file, spec.members_file):
+    for path in (*also, spec.members_file):
         if path in draft.state.files:
             _remove(draft, path)
 

@@ -7,7 +7,7 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from dom0.steps import secret
-from machines.specs import LOCKED, ROOT_HASH, UID_BLOCK, MachineSpec, Tuned, short_digest
+from machines.specs import LOCKED, ROOT_HASH, UID_BLOCK, EntrySpec, MachineSpec, Tuned, short_digest
 
 NAMESPACE = "https://fridu.org/xmlns/machine/1"
 POWER_OFF = {"tiny": "usr2", "debian": "rt6"}  # the signal to a family's init; others are asked by ACPI
@@ -83,12 +83,12 @@ def _domain(spec: MachineSpec, definition: str) -> str:
     )
 
 
-def ethers(spec: MachineSpec) -> str:
+def ethers(spec: EntrySpec) -> str:
     """Its line for the zone's DHCP."""
     return f"{spec.mac},{spec.address},{spec.name}\n"
 
 
-def hosts(spec: MachineSpec) -> str:
+def hosts(spec: EntrySpec) -> str:
     """Its line for the zone's DNS."""
     full = f" {spec.name}.{spec.zone.domain}" if spec.zone.domain else ""
     return f"{spec.address}{full} {spec.name}\n"

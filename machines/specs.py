@@ -54,21 +54,40 @@ class ZoneSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MachineSpec:
+class EntrySpec:
+    """What the firewall, DHCP and DNS of a zone know of a machine, whoever runs it."""
+
+    place: PlaceSpec
+    zone: ZoneSpec
+    name: str
+    address: str
+    mac: str
+    vif: str
+
+    @property
+    def dnsmasq(self) -> Files:
+        return Files(state=self.place.state, run=self.place.run, zone=self.zone.name)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        return machine_member(self.vif, self.mac, self.address)
+
+    @property
+    def members_file(self) -> str:
+        """What `nft -f` reads at boot to make the machine a member again."""
+        return f"{self.place.state}/members/machine-{self.name}.nft"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineSpec(EntrySpec):
     """One machine as wished. `uuid`, `mac`, `vif` and `uid_base` were drawn when the wish was saved.
 
     `keys` are authorized_keys lines. `password` says which root password the root filesystem has: "locked", or the
     name of a one-time one, whose hash is a secret of the job.
     """
 
-    place: PlaceSpec
-    zone: ZoneSpec
     image: ImageSpec
-    name: str
     uuid: str
-    address: str
-    mac: str
-    vif: str
     uid_base: int
     vcpus: int
     memory_mib: int
@@ -109,19 +128,6 @@ class MachineSpec:
     def restart_file(self) -> str:
         """Holds the name of the last restart that was carried out."""
         return f"{self.place.run}/restarts/{self.uuid}"
-
-    @property
-    def dnsmasq(self) -> Files:
-        return Files(state=self.place.state, run=self.place.run, zone=self.zone.name)
-
-    @property
-    def members(self) -> tuple[Member, ...]:
-        return machine_member(self.vif, self.mac, self.address)
-
-    @property
-    def members_file(self) -> str:
-        """What `nft -f` reads at boot to make the machine a member again."""
-        return f"{self.place.state}/members/machine-{self.name}.nft"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -156,8 +156,10 @@ class _Reader:
         if number := self.take("number"):
             return int(number.text)
         if word := self.take("name"):
-            if word.text in ("None", "True", "False"):
-                return {"None": "", "True": 1, "False": 0}[word.text]
+            if word.text == "None":
+                return ""
+            if word.text in ("True", "False"):
+                return int(word.text == "True")
             raise ValueError(f"“{word.text[:30]}” would have to be run to be known; it is left alone.")
         text = self.take("text")
         if text is None:
