@@ -152,6 +152,8 @@ def sysctls(site: Site) -> tuple[tuple[str, str], ...]:
         out += [(f"net.ipv6.conf.{zone.bridge}.accept_ra", "0")]
         out += [(f"net.ipv6.conf.{zone.bridge}.disable_ipv6", "1")]
         out += [(f"net.ipv4.conf.{zone.bridge}.send_redirects", "0")]
+    # An ended connection stays in the table for two minutes otherwise: a machine's rate times that is its share.
+    out += [("net.netfilter.nf_conntrack_tcp_timeout_time_wait", "30")]
     # A flow that was cut must not come back by a packet from its middle.
     out += [("net.netfilter.nf_conntrack_tcp_loose", "0"), ("net.ipv4.ip_forward", "1")]
     return tuple(out)

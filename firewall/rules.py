@@ -24,6 +24,12 @@ CONNECTIONS_PER_MACHINE = 2000
 KNOWN = 0x40000000
 PING_LIMIT = "-m limit --limit 20/sec --limit-burst 40"
 CONNLIMIT = f"-m connlimit --connlimit-above {CONNECTIONS_PER_MACHINE} --connlimit-mask 32 --connlimit-saddr -j DROP"
+#: New connections a second: those ended at once count for connlimit no more, but stay in the table for a while.
+NEW_PER_SECOND = 300
+NEWLIMIT = (
+    f"-m hashlimit --hashlimit-above {NEW_PER_SECOND}/sec --hashlimit-burst {CONNECTIONS_PER_MACHINE} "
+    "--hashlimit-mode srcip --hashlimit-name fr-new -j DROP"
+)
 INVALID = "-m conntrack --ctstate INVALID -j DROP"
 #: An answer: whatever opens no connection. Its flow may be forgotten, so its state says nothing.
 ANSWER = "! --tcp-flags FIN,SYN,RST,ACK SYN"
@@ -53,6 +59,8 @@ def _any_bridge(site: Site) -> str:
 def _raw(site: Site) -> Table:
     chain, bridges = "fr-antispoof", _any_bridge(site)
     args = [
+        # Where bridged frames are shown to iptables, the kernel puts these into the table whatever the rules say.
+        *(f"{bridges} -m pkttype --pkt-type {kind} -j CT --notrack" for kind in ("broadcast", "multicast")),
         f"{bridges} -m mark ! --mark {KNOWN:#x}/{KNOWN:#x} -j DROP",
         f"{bridges} -m set --match-set {ZNET} src,src -j RETURN",
         f"-s 0.0.0.0/32 {bridges} -p udp -m udp --sport 68 --dport 67 -j RETURN",
@@ -93,6 +101,8 @@ def _filter(site: Site) -> Table:
         "fr-zin",
         "fr-vin",
         "fr-dom0",
+        "fr-share",
+        "fr-within",
         "fr-vo",
         "fr-vi",
     )
@@ -192,11 +202,13 @@ def _admin(site: Site) -> Iterator[Rule]:
 
 def _from_zones(site: Site) -> Iterator[Rule]:
     """What a machine may ask dom0 for: DHCP, DNS, ping, and single ports the policy names."""
-    # First: every question for a lease from another port of its own would be a connection too.
-    yield Rule(chain="fr-zin", args=CONNLIMIT)
-    yield Rule(chain="fr-zin", args="-d 255.255.255.255/32 -p udp -m udp --dport 67 -j ACCEPT")
+    # From a client's port only: from any other, each question would be a connection more. Before the share, for all
+    # machines without an address yet are one to it.
+    lease = "-p udp -m udp --sport 68 --dport 67"
+    yield Rule(chain="fr-zin", args=f"-d 255.255.255.255/32 {lease} -j ACCEPT")
     yield Rule(chain="fr-zin", args="-m addrtype ! --dst-type LOCAL --limit-iface-in -j DROP")
-    yield Rule(chain="fr-zin", args="-p udp -m udp --dport 67 -j ACCEPT")
+    yield Rule(chain="fr-zin", args="-j fr-share")
+    yield Rule(chain="fr-zin", args=f"{lease} -j ACCEPT")
     yield Rule(chain="fr-zin", args="-p udp -m udp --dport 53 -j ACCEPT")
     yield Rule(chain="fr-zin", args="-p tcp -m tcp --dport 53 -j ACCEPT")
     yield Rule(chain="fr-zin", args=f"{ECHO} -j ACCEPT")
@@ -234,7 +246,7 @@ def _forward(site: Site) -> Iterator[Rule]:
     # Frames within a bridge are seen here only where something turned bridge-nf-call-iptables on; the bridge table
     # judged them already. Not by a physdev match: it loads br_netfilter, which turns the switch on for the whole box.
     for zone in site.zones:
-        within = f"-i {zone.bridge} -o {zone.bridge} -m conntrack ! --ctstate DNAT -j ACCEPT"
+        within = f"-i {zone.bridge} -o {zone.bridge} -m conntrack ! --ctstate DNAT -j fr-within"
         yield Rule(chain="fr-fwd", args=within, about=zone.name)
     yield Rule(chain="fr-fwd", args="-m conntrack --ctstate INVALID -j DROP")
     yield Rule(chain="fr-fwd", args="-j fr-before-forwarding")
@@ -251,6 +263,10 @@ def _forward(site: Site) -> Iterator[Rule]:
     for interface in (f"{site.bridge_prefix}+", *((site.vpn.interface,) if site.vpn else ())):
         yield Rule(chain="fr-fwd", args=f"-i {interface} -j DROP")
         yield Rule(chain="fr-fwd", args=f"-o {interface} -j DROP")
+    # Seen here, they are connections in the table too.
+    yield Rule(chain="fr-within", args="-j fr-share")
+    yield Rule(chain="fr-within", args="-j ACCEPT")
+    yield from (Rule(chain="fr-share", args=limit) for limit in (CONNLIMIT, NEWLIMIT))
     for zone in site.zones:
         yield from _out_of(site, zone)
         yield from _into(site, zone)
@@ -259,7 +275,7 @@ def _forward(site: Site) -> Iterator[Rule]:
 
 def _out_of(site: Site, zone: Zone) -> Iterator[Rule]:
     chain = f"fr-zo-{zone.number}"
-    yield Rule(chain=chain, args=CONNLIMIT)
+    yield Rule(chain=chain, args="-j fr-share")
     yield from _restricted(site, zone, "out", chain)
     if zone.isolated:
         # A neighbour's published port would be a way through dom0's external address.

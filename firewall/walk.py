@@ -288,6 +288,9 @@ _READERS: Mapping[str, Callable[[Words], Test | None]] = {
     "--comment": _skip,
     "--limit-burst": _skip,
     "--connlimit-mask": _skip,
+    "--hashlimit-burst": _skip,
+    "--hashlimit-mode": _skip,
+    "--hashlimit-name": _skip,
     "--connlimit-saddr": lambda words: None,
     "--limit-iface-in": lambda words: None,
     "-i": _interface("enters"),
@@ -305,5 +308,7 @@ _READERS: Mapping[str, Callable[[Words], Test | None]] = {
     "--mark": _always(True),
     "--limit": _always(True),
     "--connlimit-above": _always(False),
+    "--pkt-type": _always(False),
+    "--hashlimit-above": _always(False),
     "--icmp-type": _always(True),
 }
