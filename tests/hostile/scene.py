@@ -119,9 +119,9 @@ WANTED = {
 HAIRPIN = {Probe(WEBFUL.ns, ONE, 80): "webful-web 10.10.1.1", Probe(EVIL.ns, ONE, 80): "webful-web 10.10.1.1"}
 
 
-def wanted_flows(*, hairpin: bool = True) -> None:
-    """All of the wanted traffic flows; a probe that was lost to a busy machine is asked once more."""
-    wished = {**WANTED, **(HAIRPIN if hairpin else {})}
+def wanted_flows(*, hairpin: bool = True, but: str = "") -> None:
+    """All of the wanted traffic flows, from everywhere `but` there; what a busy machine lost is asked once more."""
+    wished = {probe: line for probe, line in {**WANTED, **(HAIRPIN if hairpin else {})}.items() if probe.ns != but}
     told = wire.answers(wished)
     late = [probe for probe in wished if told[probe] != wished[probe]]
     if late:
