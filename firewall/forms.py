@@ -301,7 +301,7 @@ class Within(forms.TypedChoiceField):
             coerce=int,
             empty_value=60,
             required=False,
-            label="Comes back by itself unless you keep it within",
+            label="Taken back by itself unless you keep it within",
         )
 
 

@@ -22,6 +22,11 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
+def left(seconds: float) -> str:
+    """What is left of a time that runs out: "41 s", "2:00"."""
+    return f"{max(0, int(seconds))} s" if seconds < 100 else clock(seconds)
+
+
 def took(seconds: float) -> str:
     """How long something took or is expected to take: "0.3 s", "18 s", "2 min"."""
     if seconds < 10:

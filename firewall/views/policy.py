@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from urllib.parse import urlencode
 
 from django.contrib import messages
@@ -14,7 +15,7 @@ from django.urls import reverse
 from accounts.doors import UserRequest, actor_of, page
 from firewall import rows, services
 from firewall.forms import CellForm
-from firewall.specs import DOM0, ICMP, INTERNET, VPN, Site
+from firewall.specs import DOM0, ICMP, INTERNET, VPN, Restriction, Site
 from firewall.views.about import host_of, known_host
 from hosts.models import Host
 
@@ -87,7 +88,7 @@ def _content(site: Site, source: str, target: str) -> tuple[str, str]:
     if source == INTERNET:
         return _from_internet(site, target)
     cell = site.cell(source, target)
-    never = [str(r.ports) for r in site.restrictions if _holds(site, r.zone, r.direction, r.action, source, target)]
+    never = [_never(site, r) for r in site.restrictions if _holds(site, r, source, target)]
     if cell.everything:
         return (f"all but {', '.join(never)}", "some") if never else ("everything", "all")
     fixed = "DHCP, DNS, ping" if target == DOM0 and source != VPN else ""
@@ -95,9 +96,27 @@ def _content(site: Site, source: str, target: str) -> tuple[str, str]:
     return (words, "some") if words else ("closed", "")
 
 
-def _holds(site: Site, number: int, direction: str, action: str, source: str, target: str) -> bool:
-    zone = next((z.name for z in site.zones if z.number == number), "")
-    return action != "ACCEPT" and zone == (source if direction == "out" else target)
+def _never(site: Site, restriction: Restriction) -> str:
+    """What a restriction takes away, with the address where it is about a part of the other side only."""
+    whole = restriction.address in (None, *(z.network for z in site.zones))
+    return str(restriction.ports) if whole else f"{restriction.ports} of {restriction.address}"
+
+
+def _holds(site: Site, restriction: Restriction, source: str, target: str) -> bool:
+    """Whether a restriction takes something away from this cell."""
+    zone = site.zone(restriction.zone).name
+    here, there = (source, target) if restriction.direction == "out" else (target, source)
+    if restriction.action == "ACCEPT" or zone != here:
+        return False
+    return restriction.address is None or _overlaps(site, restriction.address, there)
+
+
+def _overlaps(site: Site, address: str, party: str) -> bool:
+    about = IPv4Network(address)
+    own = {z.name: z.network for z in site.zones} | ({VPN: site.vpn.network} if site.vpn and site.vpn.network else {})
+    if party in own:
+        return about.overlaps(IPv4Network(own[party] or address))
+    return not any(about.subnet_of(IPv4Network(z.network)) for z in site.zones)
 
 
 def _from_internet(site: Site, target: str) -> tuple[str, str]:

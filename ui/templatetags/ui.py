@@ -81,6 +81,12 @@ def clock(seconds: float | None) -> str:
 
 
 @register.filter
+def left(seconds: float | None) -> str:
+    """What is left of a time that runs out; ui.js counts on in the same words."""
+    return words.left(seconds or 0)
+
+
+@register.filter
 def took(seconds: float | None) -> str:
     return "" if seconds is None else words.took(seconds)
 

@@ -18,7 +18,7 @@ const enhance = (root) => {
     const t = setInterval(() => {
       if (!c.isConnected) return clearInterval(t);
       const s = Math.max(0, Math.ceil((end - performance.now()) / 1000));
-      c.textContent = s + " s";
+      c.textContent = s < 100 ? s + " s" : Math.floor(s / 60) + ":" + String(s % 60).padStart(2, "0");
       if (bar) bar.value = s;
       if (!s) { clearInterval(t); c.dispatchEvent(new Event("over", { bubbles: true })); }
     }, 200);
