@@ -89,6 +89,11 @@ class Explainer:
         moved = replace(moved, leaves=self._way_to(moved))
         return self._judged(moved, service, self._walker.hook("fr-fwd", moved, policy="DROP"), local=False)
 
+    def lands(self, question: Question) -> tuple[str, int]:
+        """Where the packet would come out if nothing stopped it. Raises ValueError as `ask` does."""
+        moved, _ = self._walker.translated(self._packet(question))
+        return moved.target, moved.port
+
     # where it comes in and goes out
 
     def _packet(self, question: Question) -> Packet:

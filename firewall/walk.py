@@ -164,6 +164,7 @@ def _destination(to: str, port: int) -> tuple[str, int]:
 def _parsed(rule: Rule) -> _Parsed:
     said = shlex.split(rule.args)
     words = iter(said)
+    readers = {**_READERS, "--dst-type": _local_there} if "--limit-iface-in" in said else _READERS
     tests: list[Test] = []
     negated = False
     for word in words:
@@ -172,7 +173,7 @@ def _parsed(rule: Rule) -> _Parsed:
         if word == "!":
             negated = True
             continue
-        test = _READERS[word](words) if word in _READERS else _unknown if word.startswith("-") else None
+        test = readers[word](words) if word in readers else _unknown if word.startswith("-") else None
         if test is not None:
             tests.append(_not(test) if negated else test)
         negated = False
@@ -252,11 +253,13 @@ def _state(words: Words) -> Test:
 
 def _local(words: Words) -> Test:
     kind = next(words, "")
+    return lambda walker, packet: kind == "LOCAL" and packet.target in walker.own
 
-    def test(walker: Walker, packet: Packet) -> Says:
-        return kind == "LOCAL" and packet.target in walker.own
 
-    return test
+def _local_there(words: Words) -> Test:
+    """Not any address of dom0: one of the interface it came in by."""
+    kind = next(words, "")
+    return lambda walker, packet: kind == "LOCAL" and walker.own.get(packet.target) == packet.enters
 
 
 def _set(words: Words) -> Test:
