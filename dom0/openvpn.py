@@ -49,8 +49,9 @@ def _parsed(status: list[str]) -> dict[str, Session]:
     found = {}
     for line in status:
         part = line.split(",")
-        # CLIENT_LIST,name,real address,virtual address,virtual v6,in,out,since,since (time_t),…
-        if part[0] == "CLIENT_LIST" and len(part) > 8 and part[8].isdigit():
+        # CLIENT_LIST,name,real address,virtual address,virtual v6,in,out,since,since (time_t),… One that was just
+        # refused stands there too for a while, without a virtual address.
+        if part[0] == "CLIENT_LIST" and len(part) > 8 and part[3] and part[8].isdigit():
             found[part[1]] = Session(origin=part[2], address=part[3], since=int(part[8]))
     return found
 

@@ -19,6 +19,7 @@ STATUS = (
     "HEADER,CLIENT_LIST,Common Name,Real Address,Virtual Address,Virtual IPv6 Address,Bytes Received,Bytes Sent,"
     "Connected Since,Connected Since (time_t),Username,Client ID,Peer ID,Data Channel Cipher\r\n"
     "CLIENT_LIST,fulup-laptop,203.0.113.7:51135,10.10.95.2,,3103,5305,2026-11-22 18:40:25,1795372825,UNDEF,6,0,AES\r\n"
+    "CLIENT_LIST,refused,203.0.113.7:51136,,,3103,5305,2026-11-22 18:40:25,1795372825,UNDEF,7,1,AES\r\n"
     ">CLIENT:somebody knocks\r\n"
     "GLOBAL_STATS,dco_enabled,0\r\nEND\r\n"
 )
