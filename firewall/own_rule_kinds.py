@@ -11,7 +11,8 @@ from dom0.policy_files import LOADERS
 from dom0.probe import Scope
 from dom0.state import State
 from dom0.steps import Hand, Put, Step, WriteFile
-from firewall import own_rules, render
+from firewall import own_rules, render, rows
+from firewall.plan import refuse_missing
 from firewall.specs import Site
 from hosts.kinds import Kind, register
 from hosts.models import Job
@@ -26,7 +27,7 @@ def register_kinds() -> None:
             queue="net",
             # Nothing of the host is touched: the namespace goes with the step.
             approval="none",
-            scope=lambda job, config: Scope(files=(note(config),)),
+            scope=_scope,
             plan=_plan,
             locks=lambda job: (),
             done=_save,
@@ -67,8 +68,17 @@ def plan(site: Site, path: str, state: State) -> Plan:
     return draft.plan()
 
 
+def _scope(job: Job, config: HostConfig) -> Scope:
+    # The rules are looked at for the backend alone: reading them refuses the old one.
+    return Scope(files=(note(config),), rules=("v4",), links=rows.site_of(job.host).nics)
+
+
 def _plan(job: Job, state: State, config: HostConfig) -> Plan:
-    return plan(own_rules.site_with(job.host, own_rules.wanted_of(job)), note(config), state)
+    wanted = own_rules.wanted_of(job)
+    site = own_rules.site_with(job.host, wanted)
+    if not wanted:
+        refuse_missing(site, state)
+    return plan(site, note(config), state)
 
 
 def _save(job: Job) -> None:

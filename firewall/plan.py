@@ -90,7 +90,7 @@ def plan(wish: Wish, state: State) -> Plan:
         _restore(wish, draft)
         return draft.plan()
     _refuse_ended(wish, state)
-    _refuse_missing(wish.site, state)
+    refuse_missing(wish.site, state)
     if not pending:
         _prepare(wish, draft, confirmed)
     else:
@@ -122,8 +122,11 @@ def _refuse_ended(wish: Wish, state: State) -> None:
         )
 
 
-def _refuse_missing(site: Site, state: State) -> None:
-    """DNAT asks whether an address is dom0's own: one that is missing from its card fails without a word."""
+def refuse_missing(site: Site, state: State) -> None:
+    """DNAT asks whether an address is dom0's own: one that is missing from its card fails without a word.
+
+    Raises Refused for a card or address of the site that `state` does not have.
+    """
     for nic in site.nics:
         if nic not in state.links:
             raise Refused(

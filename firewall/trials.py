@@ -160,6 +160,24 @@ def firewall_stop(actor: Actor, host: Host, why: str) -> Job:
         )
 
 
+def wishes_try(actor: Actor, host: Host, *, reason: str = "") -> Job:
+    """Ask for the wishes to be loaded in a scratch namespace on the host, as they are; nothing is changed.
+
+    The job also ends refused where the host's iptables is the old one, or a card or address is missing on it.
+    """
+    check(actor, "firewall.try")
+    with transaction.atomic():
+        return job_create(
+            actor,
+            own_rules.KIND,
+            host=host,
+            title="Try the wishes in a scratch namespace",
+            target=Thing(kind="own rules", id=str(host.pk), text=f"wishes of {host.name}"),
+            reason=reason,
+            args={"rules": []},
+        )
+
+
 def return_after_failure(actor: Actor, revision: Revision, job: Job) -> Job:
     """Ask for the former rules at once, where an apply stopped half-way: the guard would wait for its deadline."""
     title = f"Return from firewall revision {revision.number}"

@@ -6,8 +6,12 @@ import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TextIO
 
+from django.core.exceptions import PermissionDenied
+
+from accounts.access import may, may_somewhere
 from accounts.models import User
 from audit.log import Actor
 
@@ -19,7 +23,16 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   import FILE [NAME=VALUE …]
                           read a rule file, show what it would make, ask, then save it (--yes: without asking);
                           a NAME=VALUE answers what the file leaves open
-  firewall dump|export|apply   the policy as commands; as a rule file; put the wishes on the host
+  firewall show           what is live, on trial, not applied, and what differs on the host
+  firewall check          the wishes linted and loaded in a scratch namespace on the host; nothing is changed
+  firewall apply [--confirm-within SECONDS]
+                          put the wishes on the host, on trial (60 s); then keep them, or the host goes back by itself
+  firewall confirm        keep the revision on trial
+  firewall rollback [NUMBER]
+                          return from the revision on trial; with a number, try that former one again
+  firewall stop --reason TEXT
+                          closed but SSH, at once; on dom0 without panel and database: bin/fridu-hand firewall-stop
+  firewall dump|export    the policy as commands; as a rule file
   vpn                     the admin VPN's peers
   vpn add NAME [user=] [address=]
                           let a user's device in; revoke NAME puts it out; write brings OpenVPN's whole list in line
@@ -56,17 +69,27 @@ class Typed:
     cancel: bool = False
     reason: str = ""
     host: str = ""
+    confirm_within: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """A command with who gives it and where its words go. `ask` is None where nobody can be asked."""
+    """A command with who gives it and where its words go.
+
+    `ask` and `wait` are None where nobody can be asked; `wait` asks until a moment and gives None when it has come.
+    """
 
     typed: Typed
     user: User
     actor: Actor
     out: TextIO
     ask: Callable[[str], str] | None = None
+    wait: Callable[[Callable[[int], str], datetime], str | None] | None = None
+
+    def demand(self, action: str, *, anywhere: bool = False) -> None:
+        """Raises PermissionDenied where the user may not do `action`; `anywhere`: on no object at all."""
+        if not (may_somewhere(self.user, action) if anywhere else may(self.user, action)):
+            raise PermissionDenied(f"{self.user} may not do that ({action}).")
 
     def say(self, text: str = "") -> None:
         """One or more lines. What a rule file or a machine had to say can't move a cursor or set a title with it."""
@@ -86,6 +109,7 @@ def parse(argv: Sequence[str]) -> Typed:
     parser.add_argument("--as", dest="as_user", default="")
     parser.add_argument("--reason", "--why", default="")
     parser.add_argument("--host", default="")
+    parser.add_argument("--confirm-within", default="")
     for names in (("--yes", "-y"), ("--verbose", "-v"), ("--go-on",), ("--cancel",), ("--help", "-h")):
         parser.add_argument(*names, action="store_true")
     given = parser.parse_intermixed_args(list(argv))
@@ -104,6 +128,7 @@ def parse(argv: Sequence[str]) -> Typed:
         cancel=given.cancel,
         reason=given.reason or pairs.get("reason", ""),
         host=given.host,
+        confirm_within=given.confirm_within,
     )
 
 

@@ -17,7 +17,9 @@ from audit.log import Actor, Thing
 from dom0.errors import FriduError, Refused
 from fridu_site.cli import call as typed
 from fridu_site.cli.call import Call, Misunderstood, Typed
+from fridu_site.cli.countdown import wait_for_answer
 from fridu_site.cli.database import demand_database, explained
+from fridu_site.cli.firewall import VERBS as FIREWALL
 from fridu_site.cli.follow import JobStopped
 from fridu_site.cli.verbs import VERBS
 from fridu_site.cli.ways import way_out
@@ -66,13 +68,23 @@ def _demand_fitting(line: Typed) -> None:
     for given, name in ((line.go_on, "--go-on"), (line.cancel, "--cancel")):
         if given and line.verb != "job":
             raise Misunderstood(f"{line.verb} takes no {name}; a job does: fridu job NUMBER {name}")
+    if line.confirm_within and line.verb != "firewall":
+        raise Misunderstood(f"{line.verb} takes no --confirm-within; firewall apply does.")
     if line.cancel and (line.go_on or line.yes):
         raise Misunderstood("--cancel calls a job off; it goes with neither --yes nor --go-on.")
 
 
 def _act(line: Typed, out: TextIO) -> int:
     user, actor = acting(line.as_user, login())
-    call = Call(typed=line, user=user, actor=actor, out=out, ask=input if sys.stdin.isatty() else None)
+    there = sys.stdin.isatty()
+    call = Call(
+        typed=line,
+        user=user,
+        actor=actor,
+        out=out,
+        ask=input if there else None,
+        wait=wait_for_answer if there else None,
+    )
     try:
         return VERBS[line.verb](call)
     except JobStopped:
@@ -89,7 +101,7 @@ def _record_refusal(line: Typed, actor: Actor, message: str) -> None:
     """What a person was refused stands in the log, like on the web."""
     action = {"import": "firewall.import", "jobs": "job.view", "job": "job.view"}.get(line.verb, f"machine.{line.verb}")
     if line.verb == "firewall":
-        action = "firewall.apply" if "apply" in line.words else "firewall.view"
+        action = FIREWALL.get(line.words[0] if line.words else "", "firewall.view")
     if line.verb == "vpn":
         action = "vpn.change" if line.words else "vpn.view"
     text = line.pairs.get("vmname") or " ".join(line.words)

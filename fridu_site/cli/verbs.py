@@ -9,13 +9,11 @@ from typing import Any
 from django.core.exceptions import PermissionDenied
 from netaddr import AddrFormatError, IPAddress
 
-from accounts.access import may, may_somewhere
 from accounts.models import Owner, SSHKey
 from dom0.errors import Refused
-from firewall import exporter, render, trials
-from firewall import services as firewall
 from fridu_site.cli import call as typed
 from fridu_site.cli.call import Call, Misunderstood
+from fridu_site.cli.firewall import firewall_
 from fridu_site.cli.follow import follow, show_plan, stage
 from fridu_site.cli.rules import import_rules
 from fridu_site.cli.vpn import vpn_
@@ -32,7 +30,7 @@ CREATE = ("vmname", "vmip", "vmram", "vmroot", "vcpus", "zone", "owner", "image"
 
 def create(call: Call) -> int:
     """Make a machine."""
-    _demand(call, "machine.create")
+    call.demand("machine.create")
     given = dict(call.typed.pairs)
     unknown = sorted(set(given) - set(CREATE))
     if unknown:
@@ -80,40 +78,14 @@ def delete(call: Call) -> int:
 
 def import_(call: Call) -> int:
     """Read a rule file; show what it would make, and make it when told to."""
-    _demand(call, "firewall.import")
+    call.demand("firewall.import")
     path = Path(call.word(0, "a file, for example: fridu import production.rules"))
     return import_rules(call, _host(call), path)
 
 
-def firewall_(call: Call) -> int:
-    """dump, export or apply the policy."""
-    what = call.word(0, "dump, export or apply")
-    if what == "apply":
-        return _apply(call)
-    _demand(call, "firewall.view")
-    site = firewall.site_of(_host(call))
-    if what == "dump":
-        call.say("\n".join(render.commands(site)))
-    elif what == "export":
-        call.say(exporter.rule_file(site).rstrip())
-    else:
-        raise Misunderstood(f"firewall does not know {what}. It takes dump, export or apply.")
-    return 0
-
-
-def _apply(call: Call) -> int:
-    _demand(call, "firewall.apply")
-    host = _host(call)
-    now = firewall.pending(host)
-    for change in now.changes:
-        call.say(f"  {change.sentence}")
-    job = trials.revision_apply(call.actor, host, why=call.typed.reason, approved=call.typed.yes, seen=now.digest)
-    return follow(call, job)
-
-
 def jobs(call: Call) -> int:
     """The latest twenty jobs one may see."""
-    _demand(call, "job.view", anywhere=True)
+    call.demand("job.view", anywhere=True)
     for job in jobs_visible_to(call.user).select_related("actor").order_by("-id")[:20]:
         state = job.get_state_display()
         call.say(f"{job.pk:>6}  {state:<20} {job.title}  ({job.actor}, {job.created:%Y-%m-%d %H:%M})")
@@ -162,16 +134,11 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "reboot": reboot,
     "delete": delete,
     "import": import_,
-    "firewall": firewall_,
+    "firewall": lambda call: firewall_(call, _host),
     "vpn": lambda call: vpn_(call, _host(call)),
     "jobs": jobs,
     "job": job,
 }
-
-
-def _demand(call: Call, action: str, *, anywhere: bool = False) -> None:
-    if not (may_somewhere(call.user, action) if anywhere else may(call.user, action)):
-        raise PermissionDenied(f"{call.user} may not do that ({action}).")
 
 
 def _host(call: Call) -> Host:
