@@ -11,7 +11,7 @@ from itertools import groupby
 from firewall import lint_site, own_rule_lint
 from firewall.findings import Problem
 from firewall.lint_site import is_network
-from firewall.specs import DOM0, ICMP, INTERNET, PING, VPN, Cell, CustomRule, Ports, Service, Site, Zone
+from firewall.specs import DOM0, ICMP, INTERNET, PING, VPN, Cell, CustomRule, Ports, Service, Site, Zone, bounds
 
 __all__ = ("blocking", "canonical", "conflict", "custom_problems", "free_port", "is_network", "problems")
 
@@ -116,6 +116,13 @@ def _target(site: Site, service: Service, about: str) -> Iterator[Problem]:
             field="target",
             sentence=f"{service.target} is in {zone.name}, which is isolated from the Internet. "
             f"Give {zone.name} an external address first, or choose a machine of another zone.",
+        )
+    elif bounds(target)[0] in bounds(zone.network):
+        yield Problem(
+            about=about,
+            field="target",
+            sentence=f"{target} is the subnet's own or its broadcast address; no machine has it. "
+            f"Choose a machine, such as {IPv4Network(zone.network)[2]}.",
         )
     elif target == zone.gateway:
         yield Problem(

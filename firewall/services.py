@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,10 +18,11 @@ from dom0.errors import Refused
 from firewall import lint, render, rows, words
 from firewall.findings import Problem
 from firewall.models import PolicyCell, PublishedService, Revision, ZoneRestriction
-from firewall.specs import Cell, Site, as_dict
+from firewall.specs import Cell, Service, Site, as_dict
 from firewall.words import Change
 from hosts.models import Host
 from machines.models import Machine
+from zones import addresses
 from zones.models import ExternalAddress, Zone
 
 site_of = rows.site_of
@@ -297,16 +298,18 @@ def _check_service(row: PublishedService) -> None:
     try:
         row.full_clean(validate_constraints=False)
     except ValidationError as error:
-        raise ValidationError(error.message_dict) from error
+        raise ValidationError({**error.message_dict, **_ports_in_words(row, error.message_dict)}) from error
     site, service = _without(rows.site_of(row.host), row), rows.service_of(row)
     if PublishedService.objects.filter(host=row.host, name=row.name).exclude(pk=row.pk).exists():
         errors["name"] = [f"A service {row.name} exists already. Give this one another name."]
     for problem in lint.service_problems(site, service):
         if problem.blocks:
             errors.setdefault(_field(problem.field), []).append(problem.sentence)
+    if row.external and addresses.missing([row.external]):
+        errors.setdefault("external", []).append(_missing(row.external))
     if said := _taken(row, site):
         errors.setdefault("port", []).append(said)
-    if not errors and (stolen := _steals_ssh(site, service)):
+    if not errors and (stolen := _takes_from_dom0(site, service)):
         errors["port"] = [stolen]
     if errors:
         raise ValidationError(errors)
@@ -328,10 +331,26 @@ def _taken(row: PublishedService, site: Site) -> str:
     return lint.conflict(service, site.services, targets=rows.machine_names(row.host))
 
 
-def _steals_ssh(site: Site, service: Any) -> str:
-    after = replace(site, services=(*site.services, service))
-    found = [p for p in lint.blocking(after) if p.about == "the admin's ssh" and p not in lint.blocking(site)]
-    return found[0].sentence if found else ""
+def _ports_in_words(row: models.Model, wrong: Collection[str]) -> dict[str, list[str]]:
+    ports = (field for field in ("port", "port_last", "target_port") if field in wrong)
+    return {field: [f"{getattr(row, field)} is no port; they go from 1 to 65535, such as 443."] for field in ports}
+
+
+def _missing(external: ExternalAddress) -> str:
+    """DNAT asks whether an address is dom0's own: one that is not there fails without a word."""
+    ip, nic = external.address, external.nic
+    return (
+        f"{ip} is not on {nic}: what is published there would silently not answer. "
+        f"On dom0: ip addr add {ip}/32 dev {nic}, then wait for the next look at the host."
+    )
+
+
+def _takes_from_dom0(site: Site, service: Service) -> str:
+    """Why a service can't have a port on the last address where it is dom0's own: its ssh, or one of its services."""
+    before = lint.blocking(site)
+    after = lint.blocking(replace(site, services=(*site.services, service)))
+    new = [p for p in after if p not in before]
+    return new[0].sentence if new else ""
 
 
 def _field(field: str) -> str:
@@ -342,7 +361,7 @@ def _clean(row: models.Model) -> None:
     try:
         row.full_clean()
     except ValidationError as error:
-        raise ValidationError(error.message_dict) from error
+        raise ValidationError({**error.message_dict, **_ports_in_words(row, error.message_dict)}) from error
 
 
 def _refuse_new(before: Site, after: Site) -> None:

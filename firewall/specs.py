@@ -121,7 +121,7 @@ def _number(ip: str) -> int:
     return int(IPv4Address(ip))
 
 
-@lru_cache(maxsize=1 << 10)
+@lru_cache(maxsize=1 << 14)
 def bounds(network: str) -> tuple[int, int]:
     """First and last address of a network or single address as numbers; (1, 0), which holds none, for neither."""
     try:

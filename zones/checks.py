@@ -26,6 +26,7 @@ def check_zone(zone: Zone) -> None:
         zone.full_clean(validate_constraints=False)
     except ValidationError as error:
         errors = {**error.message_dict}
+        errors.pop("bridge", None)  # said below, with a name that would do
     for field, sentence in _complaints(zone):
         errors.setdefault(field, [sentence])
     if "prefix" in errors:
