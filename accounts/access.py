@@ -86,6 +86,7 @@ RULES: dict[str, Rule] = {
     "firewall.confirm": Rule(says="keep a firewall revision that is on trial", roles=_OP),
     "firewall.return": Rule(says="take a firewall revision on trial back", roles=_OP),
     "firewall.stop": Rule(says="close the firewall but for SSH", roles=_OP),
+    "firewall.probe": Rule(says="have the host try whether something reaches something", roles=_OP),
     "firewall.adopt": Rule(says="take over what differs on the host", roles=_OP),
     "vpn.view": Rule(says="see the admin VPN and its peers", roles=_OP),
     "vpn.change": Rule(says="add and revoke peers of the admin VPN", roles=_OP),

@@ -42,6 +42,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "firewall.apply": ("apply the {}", "applied the {}"),
     "firewall.confirm": ("keep the {} on trial", "kept the {} on trial"),
     "firewall.return": ("take back the {} on trial", "took back the {} on trial"),
+    "firewall.probe": ("try a packet: {}", "tried a packet: {}"),
     "firewall.stop": ("close the {} but for SSH", "closed the {} but for SSH"),
     "firewall.adopt": ("take over what differs: {}", "took over what differs: {}"),
     "vpn.view": ("see the admin VPN: {}", "saw the admin VPN"),

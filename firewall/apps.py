@@ -9,7 +9,7 @@ class FirewallConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from firewall import counters, kinds, moves, own_rule_kinds, services, shown, trouble, watch
+        from firewall import counters, kinds, moves, own_rule_kinds, probes, services, shown, trouble, watch
         from hosts.watch import register_observer
         from machines import published
         from ui import registry
@@ -19,6 +19,7 @@ class FirewallConfig(AppConfig):
 
         kinds.register_kinds()
         own_rule_kinds.register_kinds()
+        probes.register_kinds()
         register_farewell(services.zone_farewell)
         register_follower(moves.FOLLOWER)
         register_dependents(moves.dependents)

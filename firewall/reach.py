@@ -58,7 +58,7 @@ class _Asker:
         open_, closed = list[Ports](), list[Ports]()
         for ports in self._named(source, target):
             (open_ if self._gets(source, where, ports.proto, ports.first) else closed).append(ports)
-        rest = {proto: self._gets(source, where, proto, self.other) for proto in PROTOS}
+        rest: dict[str, bool] = {proto: self._gets(source, where, proto, self.other) for proto in PROTOS}
         words, look = _words(rest, open_, closed)
         published = tuple(self._published(source, target))
         return Reach(source=source, target=target, words=words, look=look, published=published)

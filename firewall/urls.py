@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from firewall.views import changes, drift, imports, own_rules, policy, restrictions, revisions, services, trial
+from firewall.views import changes, drift, explain, imports, own_rules, policy, restrictions, revisions, services, trial
 
 app_name = "firewall"
 urlpatterns = [
@@ -32,9 +32,14 @@ urlpatterns = [
     path("policy/restrictions/add/", restrictions.add, name="restriction"),
     path("policy/restrictions/<int:pk>/", restrictions.change, name="restriction_change"),
     path("policy/restrictions/<int:pk>/remove/", restrictions.remove, name="restriction_remove"),
+    path("policy/reach/", explain.matrix, name="reach"),
+    path("policy/why/", explain.explain, name="explain"),
+    path("policy/why/probe/", explain.probe, name="probe"),
     path("policy/rules/", own_rules.list_, name="customs"),
     path("policy/rules/add/", own_rules.add, name="custom"),
     path("policy/rules/tried/<int:pk>/", own_rules.tried, name="custom_tried"),
     path("policy/rules/<int:pk>/remove/", own_rules.remove, name="custom_remove"),
     path("import/", imports.import_, name="import"),
+    path("import/reviewed/", imports.review_done, name="import_reviewed"),
+    path("import/kept/<int:pk>/remove/", imports.unkeep, name="unkeep"),
 ]
