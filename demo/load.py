@@ -105,8 +105,10 @@ The operator sees the whole ISP, the owner has WEB-Dom, the auditor reads everyt
   {internet} curl http://87.98.130.56/
   # root inside WEB-Dom
   {internet} {ssh} -i {key} root@87.98.130.56
-  # root inside a machine of yours, from the admin VPN
+  # root inside a machine of yours, from the operator's laptop {VPN_CLIENT}, through the admin VPN
   ip netns exec {layout.vpn} {ssh} root@ITS-ADDRESS
+  # that laptop as another peer of yours: add one in the panel (Zones, Admin VPN), then
+  /usr/bin/python3 -m demo.vpn{extra} ITS-NAME
   # a shell on dom0, for bin/fridu help
   /usr/bin/python3 -m demo.enter{extra}
 Ends with bin/demo --stop{extra}; the data stays for the next start."""

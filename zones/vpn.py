@@ -222,12 +222,12 @@ def free_address(host: Host) -> str:
 def standings(host: Host, peers: Iterable[VpnPeer]) -> list[Standing]:
     """Each peer with what the host's last report says of it."""
     report: dict[str, Any] = host.figures.get("vpn") or {}
-    return [_standing(peer, vpn_of(host), report) for peer in peers]
+    return [_standing(host, peer, vpn_of(host), report) for peer in peers]
 
 
-def _standing(peer: VpnPeer, vpn: Vpn, report: dict[str, Any]) -> Standing:
+def _standing(host: Host, peer: VpnPeer, vpn: Vpn, report: dict[str, Any]) -> Standing:
     changed = peer.revoked or peer.created
-    if peer.host.seen_at is None or peer.host.seen_at <= changed:
+    if host.seen_at is None or host.seen_at <= changed:
         return Standing(peer=peer, state="busy", says="just revoked" if peer.revoked else "just added")
     session = (report.get("clients") or {}).get(peer.name)
     listed = (report.get("listed") or {}).get(peer.name)
