@@ -161,12 +161,13 @@ class PortsForm(forms.Form):
 
     external = AddressChoice(ExternalAddress.objects.none(), label="External address", empty_label=None)
     proto = forms.ChoiceField(choices=Proto.choices, label="Protocol")
-    port = PortsField(label="Port you would like", required=False, help_text="Such as 443 or 5000-5010.")
+    port = PortsField(label="Port you would like", required=False)
 
     def __init__(self, *args: Any, host: Host, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         external = cast(AddressChoice, self.fields["external"])
         external.queryset = ExternalAddress.objects.filter(host=host).prefetch_related("zones")
+        self.fields["port"].widget.attrs["placeholder"] = "443 or 5000-5010"
 
 
 class RestrictionForm(Taking, forms.Form):
@@ -341,28 +342,3 @@ class CompareForm(forms.Form):
         super().__init__(*args, **kwargs)
         for name in ("before", "after"):
             cast(forms.TypedChoiceField, self.fields[name]).choices = numbers
-
-
-class ImportForm(forms.Form):
-    """A rule file, pasted or chosen."""
-
-    text = forms.CharField(
-        required=False,
-        strip=False,
-        max_length=200_000,
-        label="Rule file",
-        help_text="CreateZone, CreateApp, TuneZone and the start block. It is read, never run.",
-        widget=forms.Textarea(attrs={"rows": 14, "spellcheck": "false"}),
-    )
-    file = forms.FileField(required=False, label="or choose the file", max_length=200)
-
-    def clean(self) -> dict[str, Any]:
-        data = super().clean() or self.cleaned_data
-        upload = data.get("file")
-        if upload and upload.size > 200_000:
-            self.add_error("file", "That is more than 200 kB; a rule file is a few lines.")
-        elif upload:
-            data["text"] = upload.read().decode("utf-8", "replace")
-        if not data.get("text", "").strip() and not self.errors:
-            self.add_error("text", "Paste the rule file here, or choose it below.")
-        return data

@@ -40,6 +40,7 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
     from firewall.render import files
     from firewall.rows import site_of
     from firewall.specs import as_dict
+    from machines.models import Expected
     from zones.models import VpnPeer
 
     key = SSHKey.objects.create(user=dominig, name="laptop", line="ssh-ed25519 AAAA", fingerprint="SHA256:x")
@@ -69,6 +70,9 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
         live_at=timezone.now(),
     )
     peer = VpnPeer.objects.create(host=host, user=dominig, name="dominig-laptop", address="10.10.95.2")
+    kept = Expected.objects.create(
+        host=host, zone=zones["zFulup"], name="Old", address="10.10.1.9", mac="aa:bb:cc:dd:ee:09", vif="fr0a0a0109"
+    )
     token = services.user_link(Actor(id=fulup.pk, name="fulup"), brendan)
     return {
         "machines": {"pk": web_dom.pk},
@@ -90,6 +94,7 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
         "firewall:restriction_change": {"pk": restriction.pk},
         "firewall:restriction_remove": {"pk": restriction.pk},
         "firewall:custom_remove": {"pk": custom.pk},
+        "firewall:unkeep": {"pk": kept.pk},
         "clients": {},
         "sessions": {},
         "users": {user.username: user for user in (fulup, dominig, brendan, agnes)},
