@@ -23,7 +23,7 @@ NAMES = ("a", "b")
 LOOK_S = 0.1
 BEAT_S = 0.3
 STALE_S = 1.5
-AGAIN_S = 1.0  # after a restoration that did not work
+AGAIN_S = (0.5, 30.0)  # after a restoration that did not work: at first, and at most
 
 
 def main(argv: list[str]) -> int:
@@ -45,13 +45,16 @@ def guard(config: HostConfig, name: str) -> None:
     beating = _take_place(config, name)
     threading.Thread(target=_beat, args=(beating,), daemon=True).start()
     other = NAMES[1 - NAMES.index(name)]
+    wait_s, most_s = AGAIN_S
     while True:
         try:
             _end_if_stopped(config, other)
             act(config, _say)
+            wait_s = AGAIN_S[0]
         except (FriduError, OSError) as error:
-            _say(f"Not restored yet, trying again: {error}")
-            time.sleep(AGAIN_S)
+            _say(f"Not restored yet, trying again in {wait_s:g} s: {error}")
+            time.sleep(wait_s)
+            wait_s = min(wait_s * 2, most_s)
         time.sleep(LOOK_S)
 
 

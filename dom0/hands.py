@@ -9,7 +9,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 
-from dom0 import flows, golden, host, network, openvpn, policy, probing, trial, tune, volumes
+from dom0 import flows, golden, host, network, openvpn, policy, probing, trial_hands, tune, volumes
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 from dom0.steps import Hand
@@ -83,7 +83,7 @@ VERBS: dict[str, Verb] = {
     **openvpn.VERBS,
     **policy.VERBS,
     **probing.VERBS,
-    **trial.VERBS,
+    **trial_hands.VERBS,
     **flows.VERBS,
 }
 

@@ -11,28 +11,22 @@ only when nobody is left who could still write. Before each write the holder loo
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hmac
 import json
-import os
 import re
 import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dom0 import closed, files, flows, holders, loading, runner
+from dom0 import closed, files, flows, loading, writer
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 
 SHORTEST_S, LONGEST_S = 3, 600
 GUARD_S = 5.0  # how long an apply waits until the guard has taken note
-POLITE_S = 30.0  # how long a step waits for the lock
-PATIENT_S = 1.0  # how long a writer whose time is over may take to let go
-RESTORING_S = 20.0  # and how long one who restores
 KEPT_OUTCOMES = 20
 Say = Callable[[str], None]
 
@@ -121,83 +115,18 @@ def facts(config: HostConfig, keys: Collection[str]) -> dict[str, str]:
     return {key: value for key, value in found.items() if key in keys and value}
 
 
-# the one writer
-
-
 @contextlib.contextmanager
 def writing(config: HostConfig, token: str = "") -> Iterator[None]:
-    """Be the one who writes rules; with `token`, only while that trial stands. Safe to nest.
+    """Be the one who writes rules, while this trial stands, or without a token, while none does.
 
-    Raises Refused where the trial is over or somebody else writes for too long.
+    Raises Refused where it is over, or another stands.
     """
-    with _locked(config, "writing", seize=False):
+    with writer.writing(config):
         if token:
             _refuse_over(config, token)
+        else:
+            _refuse_second(read(config), "")
         yield
-
-
-@contextlib.contextmanager
-def restoring(config: HostConfig) -> Iterator[None]:
-    """Be the one who writes, even where a process that is stuck has to be ended for it."""
-    with _locked(config, "restoring", seize=True):
-        yield
-
-
-_inside: ContextVar[bool] = ContextVar("inside", default=False)
-
-
-@contextlib.contextmanager
-def _locked(config: HostConfig, what: str, *, seize: bool) -> Iterator[None]:
-    if _inside.get():
-        yield
-        return
-    path = lock_path(config)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        _take(fd, path, seize=seize)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()} {what}\n".encode(), 0)
-        entered = _inside.set(True)
-        try:
-            with runner.handing_down(fd):
-                yield
-        finally:
-            _inside.reset(entered)
-    finally:
-        os.close(fd)
-
-
-def lock_path(config: HostConfig) -> str:
-    """The writer's lock; in it stand the holder's process id and whether it is "writing" or "restoring"."""
-    return f"{config.run}/locks/firewall-writer.lock"
-
-
-def _take(fd: int, path: str, *, seize: bool) -> None:
-    began = looked = time.monotonic()
-    while True:
-        with contextlib.suppress(BlockingIOError):
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        now = time.monotonic()
-        if seize and now - looked >= 0.1:
-            _evict(path, now - began)
-            looked = time.monotonic()
-        if not seize and now - began > POLITE_S:
-            raise Refused(
-                f"Somebody else has been changing the firewall's rules for {POLITE_S:g} s.",
-                note=f"Its process id stands in {path}; wait for it or end it, then go on.",
-            )
-        time.sleep(0.01)
-
-
-def _evict(path: str, waited_s: float) -> None:
-    """End those who hold the lock where they are stopped, or had time enough."""
-    restores = (files.read_text(path) or "").endswith("restoring\n")
-    with holders.of(path) as found:
-        if waited_s > (RESTORING_S if restores else PATIENT_S) or any(holder.stopped for holder in found):
-            for holder in found:
-                holder.kill()
 
 
 def _refuse_over(config: HostConfig, token: str) -> None:
@@ -220,7 +149,7 @@ def arm(config: HostConfig, *, token: str, revision: str, seconds: int, back: Se
     """
     _refuse_unfit(token, seconds, back)
     texts = loading.revision(config, revision)
-    with writing(config):
+    with writer.writing(config):
         standing = read(config)
         _refuse_second(standing, token)
         armed = standing.pending or Pending(
@@ -233,6 +162,7 @@ def arm(config: HostConfig, *, token: str, revision: str, seconds: int, back: Se
             back=tuple(back),
         )
         if standing.pending is None:
+            files.remove(str(_path(config, "taken")))
             _write(config, "pending", asdict(armed))
     _await_guard(config, token)
     return armed
@@ -319,17 +249,24 @@ def confirm(config: HostConfig, token: str, nonce: str) -> None:
 def take_back(config: HostConfig, by: str, say: Say) -> None:
     """End the trial that stands and load the confirmed revision. Where it was confirmed meanwhile, nothing is done.
 
-    Raises CommandFailed or OSError where loading did not work; `rolling-back` stays, and the guard tries again.
+    Raises CommandFailed or OSError where something of it did not work; `rolling-back` stays: try again.
     """
-    with contextlib.suppress(FileNotFoundError):
+    try:
         _rename(config, "pending", "rolling-back")
+    except FileNotFoundError:
+        pass
+    except OSError:
+        # A disk that takes no more writes: then nobody can confirm either, and the rules can be restored all the same.
+        with writer.restoring(config):
+            _load(config, say)
+        raise
     finish(config, by, say)
 
 
 def finish(config: HostConfig, by: str, say: Say) -> None:
     """Carry out what `rolling-back` asks for, where it does; whoever began it."""
     if _path(config, "rolling-back").exists():
-        with restoring(config):
+        with writer.restoring(config):
             if _path(config, "rolling-back").exists():
                 _restore(config, by, say)
 
@@ -341,33 +278,56 @@ def load_confirmed(config: HostConfig, by: str, say: Say) -> bool:
     """
     with contextlib.suppress(FileNotFoundError):
         _rename(config, "pending", "rolling-back")
-    with restoring(config):
+    with writer.restoring(config):
         return _restore(config, by, say)
 
 
 def _restore(config: HostConfig, by: str, say: Say) -> bool:
-    returned, standing = _pointer(_json(config, "rolling-back")), read(config)
-    loaded = loading.restore(config, standing.confirmed, standing.confirmed_digest, say)
+    returned = _pointer(_json(config, "rolling-back"))
+    loaded = _load(config, say)
     _tried(say, lambda: flows.forget(returned.back if returned else ()))
     _tried(say, flows.forget_own)
+    _returned(config, by, say)
+    return loaded
+
+
+def _load(config: HostConfig, say: Say) -> bool:
+    standing = read(config)
+    return loading.restore(config, standing.confirmed, standing.confirmed_digest, say)
+
+
+def _returned(config: HostConfig, by: str, say: Say) -> None:
+    """Note how the trial ended, then that nothing is left to restore."""
+    returned = _pointer(_json(config, "rolling-back"))
     if returned and returned.token:
         _tried(say, lambda: _note(config, returned.token, returned.revision, "returned", by))
         say(f"Revision {returned.revision} was taken back.")
     files.remove(str(_path(config, "rolling-back")))
-    return loaded
 
 
 def stop(config: HostConfig, say: Say) -> None:
-    """Closed but SSH: revision 0 is the confirmed one, and loaded, at once; a trial that stands ends."""
-    with contextlib.suppress(FileNotFoundError):
-        _rename(config, "pending", "rolling-back")
-    with restoring(config):
+    """Closed but SSH: revision 0 is the confirmed one, and loaded, at once; a trial that stands ends.
+
+    Raises OSError where the disk takes no writes: the host is closed then too, but only until it is started anew.
+    """
+    with writer.restoring(config):
+        try:
+            _point_at_closed(config)
+        finally:
+            loading.load(closed.files(config))
+            _tried(say, flows.forget_own)
+        _returned(config, "operator", say)
         loading.write_closed(config)
+
+
+def _point_at_closed(config: HostConfig) -> None:
+    """First what asks for a restoration: should this process end half-way, the guard goes on with it."""
+    try:
+        _rename(config, "pending", "rolling-back")
+    except FileNotFoundError:
         if not _path(config, "rolling-back").exists():
-            # Should this process end half-way, the guard goes on with it.
-            _write(config, "rolling-back", asdict(replace(_BROKEN, revision=read(config).confirmed)))
-        _write(config, "confirmed", {"revision": closed.NAME, "token": ""})
-        _restore(config, "operator", say)
+            _write(config, "rolling-back", asdict(_BROKEN))
+    _write(config, "confirmed", {"revision": closed.NAME, "token": ""})
 
 
 def _tried(say: Say, do: Callable[[], object]) -> None:
@@ -444,50 +404,3 @@ def _outcomes(config: HostConfig, standing: Standing) -> dict[str, Outcome]:
         at = _path(config, "confirmed").stat().st_ctime
         found[token] = Outcome(token=token, revision=standing.confirmed, outcome="confirmed", by="operator", at=at)
     return found
-
-
-# by hand
-
-
-def _arm(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    """On stdin the flows to forget when it is taken back, one filter a line."""
-    back = [line for line in stdin.splitlines() if line.strip()]
-    armed = arm(config, token=args["token"], revision=args["revision"], seconds=int(args["seconds"]), back=back)
-    return f"The guard takes revision {armed.revision} back in {armed.seconds_left:.0f} s unless it is confirmed."
-
-
-def _applied(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    note_applied(config, args["token"])
-    return "Every connection to dom0 itself is judged anew; the trial may be confirmed."
-
-
-def _confirm(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    confirm(config, args["token"], args["nonce"])
-    return f"Revision {read(config).confirmed} is confirmed."
-
-
-def _return(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    standing = read(config)
-    token = args.get("token", standing.pending.token if standing.pending else "")
-    if standing.confirmed_token and standing.confirmed_token == token:
-        raise Refused("This trial was confirmed.", note="Apply the former revision again instead.")
-    if standing.pending and standing.pending.token != token:
-        raise Refused(f"Another trial stands: {standing.pending.token}.", note="Name that one.")
-    said: list[str] = []
-    take_back(config, "operator", said.append)
-    return "\n".join(said) or f"No trial stands; {standing.confirmed} is in force."
-
-
-def _stop(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    said: list[str] = []
-    stop(config, said.append)
-    return "\n".join([*said, "Closed but for SSH. Apply a revision to open again."])
-
-
-VERBS: Mapping[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {
-    "firewall-arm": _arm,
-    "firewall-applied": _applied,
-    "firewall-confirm": _confirm,
-    "firewall-return": _return,
-    "firewall-stop": _stop,
-}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 import time
@@ -15,7 +16,7 @@ from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig, Nic
 from dom0.probe import Scope
 from dom0.state import State
-from dom0.steps import RemoveFile, Step, WriteFile
+from dom0.steps import ALONE, RemoveFile, Step, WriteFile
 from firewall import rules
 
 ONE, TWO = "1-aaaaaaaaaaaa", "2-bbbbbbbbbbbb"
@@ -279,11 +280,50 @@ def test_where_restoring_fails_it_is_tried_again(
     assert not trial.read(config).returning
 
 
-def test_stop_makes_revision_0_the_one_in_force(config: HostConfig, armed: trial.Pending, loaded: list[str]) -> None:
+def no_more_writes(*_: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_where_the_disk_takes_no_writes_the_rules_are_restored_all_the_same(
+    config: HostConfig, armed: trial.Pending, loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can confirm there either: that is a rename as well."""
+    expire(config)
+    monkeypatch.setattr(trial, "_rename", no_more_writes)
+    with pytest.raises(OSError, match="Read-only"):
+        guard.act(config, quiet)
+    assert loaded == ["0"]
+
+
+def test_where_the_disk_takes_no_writes_stop_closes_the_host_and_says_so(
+    config: HostConfig, armed: trial.Pending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[loading.Revision] = []
+    monkeypatch.setattr(loading, "load", put.append)
+    monkeypatch.setattr(trial, "_write", no_more_writes)
+    with pytest.raises(OSError, match="Read-only"):
+        trial.stop(config, quiet)
+    assert put == [closed.files(config)]
+
+
+def test_while_a_trial_stands_nobody_writes_beside_it(config: HostConfig, armed: trial.Pending) -> None:
+    step = Step(stage="apply", title="", action=WriteFile(path=f"{config.state}/x", content=""), trial=ALONE)
+    with pytest.raises(Refused, match="is on trial"):
+        execute.perform(step, config, State(), {})
+    trial.take_back(config, "operator", quiet)
+    execute.perform(step, config, State(), {})
+
+
+def test_stop_makes_revision_0_the_one_in_force(
+    config: HostConfig, armed: trial.Pending, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trial.note_applied(config, TOKEN)
     trial.confirm(config, TOKEN, trial.read(config).applied_nonce)
+    put: list[loading.Revision] = []
+    monkeypatch.setattr(loading, "load", put.append)
     trial.stop(config, quiet)
-    assert (trial.read(config).confirmed, loaded) == ("0", ["0"])
+    assert (trial.read(config).confirmed, trial.read(config).returning) == ("0", False)
+    assert put == [closed.files(config)]
     assert (loading.folder(config, "0") / "v4.rules").read_text() == closed.files(config)["v4.rules"]
 
 

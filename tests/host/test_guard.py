@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from dom0 import execute, files, flows, holders, loading, policy, runner, trial
+from dom0 import execute, files, flows, holders, loading, members, network, policy, runner, trial, writer
 from dom0.errors import Refused
 from dom0.state import State
 from dom0.steps import Command, Step
@@ -94,6 +94,24 @@ def test_taken_back_by_hand_it_is_gone_at_once(guarded) -> None:
     assert dom0.settled()
 
 
+def test_a_machine_that_joined_during_a_trial_is_still_known_after_it(guarded) -> None:
+    """Membership is no part of a revision: what jobs put in or took out meanwhile stays so."""
+    dom0, live = guarded
+    early, late = (members.machine_member(f"fr{n}", f"aa:bb:0a:0a:01:0{n}", f"10.10.1.{n}") for n in (1, 2))
+    zone = members.zone_members("xen-br1", "10.10.1.0/24")
+
+    def known() -> set[str]:
+        return inside(dom0.ns, lambda: set(network.found_members([m.key for m in (*early, *late, *zone)])))
+
+    inside(dom0.ns, lambda: [runner.run(member.add) for member in early])
+    apply(dom0)
+    inside(dom0.ns, lambda: [runner.run(member.add) for member in (*late, *zone)])
+    inside(dom0.ns, lambda: [runner.run(member.remove) for member in early])
+    gone(dom0)
+    assert dom0.live() == live[OLD]
+    assert known() == {member.key for member in (*late, *zone)}
+
+
 def test_stop_closes_the_host_and_ends_the_trial(guarded) -> None:
     dom0, _ = guarded
     apply(dom0, seconds=600)
@@ -155,7 +173,7 @@ def test_a_worker_stopped_while_it_writes_is_ended_and_what_it_wrote_taken_back(
     dom0, live = guarded
     worker = dom0.start("tests.host.applying", "again", TOKEN, NEW, str(SECONDS), OTHER)
     until(lambda: "armed" in dom0.said, 10)
-    writing = trial.lock_path(dom0.config)
+    writing = writer.lock_path(dom0.config)
 
     def stopped_writing() -> bool:
         worker.send_signal(signal.SIGSTOP)
@@ -175,7 +193,7 @@ def test_a_stopped_loader_is_ended_with_its_worker(guarded) -> None:
     dom0, live = guarded
     worker = dom0.start("tests.host.applying", "again", TOKEN, NEW, str(SECONDS), OTHER)
     until(lambda: "armed" in dom0.said, 10)
-    writing = trial.lock_path(dom0.config)
+    writing = writer.lock_path(dom0.config)
 
     def stopped() -> bool:
         for child in children(worker.pid):
