@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
-from netaddr import AddrFormatError, IPAddress, IPNetwork
+from netaddr import AddrFormatError, IPAddress, IPNetwork, IPSet
 
 from accounts.doors import check
 from audit.log import Actor, Thing
@@ -17,6 +17,9 @@ from hosts.models import Host, Job
 from hosts.services import job_create
 from zones.dependents import dependents_of
 from zones.models import ExternalAddress, NetworkSeen, Zone
+
+#: "This network", loopback, link-local, multicast and what lies beyond.
+NOWHERE = IPSet(["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"])
 
 
 def address_sync(host: Host) -> list[ExternalAddress]:
@@ -53,7 +56,9 @@ def added_on(host: Host) -> dict[str, str]:
 
 def missing(rows: Iterable[ExternalAddress]) -> set[int]:
     """Ids of the addresses that are not on their card, as last seen; none of a host nobody looked at."""
-    links = {seen.host_id: seen.links for seen in NetworkSeen.objects.all()}
+    links = {seen.host_id: seen.links for seen in NetworkSeen.objects.only("host_id", "links")}
+    if not links:
+        return set()
     out = set()
     for row in rows:
         found = links.get(row.host_id)
@@ -128,7 +133,7 @@ def _complaint(host: Host, address: str) -> str:
         return f"“{address[:40]}” is not an IPv4 address. One looks like 198.51.100.7."
     if str(ip) != address:
         return f"Write the address as {ip}."
-    if ip.is_loopback() or ip.is_multicast() or ip.is_link_local() or ip.is_reserved() or int(ip) < 1 << 24:
+    if ip in NOWHERE:
         return f"{address} is no address of a card towards the Internet. One looks like 198.51.100.7."
     other = ExternalAddress.objects.filter(address=address).select_related("host").first()
     if other is not None and other.host_id != host.pk:

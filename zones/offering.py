@@ -23,20 +23,19 @@ def needs(request: HttpRequest) -> Iterator[Attention]:
     """External addresses that are not on their card: what is published there answers nobody, and nothing says so."""
     if not may(cast(User, request.user), "zone.view"):
         return
-    rows = list(ExternalAddress.objects.select_related("host").prefetch_related("zones", "services"))
-    gone = missing(rows)
-    for row in rows:
-        if row.pk in gone:
-            used = [zone.name for zone in row.zones.all()]
-            ports = len(row.services.all())
-            through = f"{', '.join(used)} goes out by it. " if used else ""
-            lost = f"{words.count(ports, 'published service')} can't be reached. " if ports else ""
-            yield Attention(
-                state="bad" if used or ports else "miss",
-                title=f"{row.address} is not on {row.nic} of {row.host}",
-                text=f"{through}{lost}Nothing else fails visibly.".strip(),
-                url=reverse("zones:addresses"),
-            )
+    gone = missing(ExternalAddress.objects.all())
+    if not gone:
+        return
+    for row in ExternalAddress.objects.filter(pk__in=gone).select_related("host").prefetch_related("zones", "services"):
+        used, ports = [zone.name for zone in row.zones.all()], len(row.services.all())
+        through = f"{', '.join(used)} goes out by it. " if used else ""
+        lost = f"{words.count(ports, 'published service')} can't be reached. " if ports else ""
+        yield Attention(
+            state="bad" if used or ports else "miss",
+            title=f"{row.address} is not on {row.nic} of {row.host}",
+            text=f"{through}{lost}Nothing else fails visibly.",
+            url=reverse("zones:addresses"),
+        )
 
 
 def find(request: HttpRequest, typed: str) -> Iterator[Found]:

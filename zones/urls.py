@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from django.urls import path
 
-from zones import views, vpn_views
+from zones import address_views, views, vpn_views
 
 app_name = "zones"
 urlpatterns = [
     path("", views.list_, name="list"),
-    path("addresses/", views.addresses, name="addresses"),
+    path("addresses/", address_views.addresses, name="addresses"),
+    path("addresses/add/", address_views.add, name="address_add"),
+    path("addresses/<int:pk>/remove/", address_views.remove, name="address_remove"),
     path("create/", views.create, name="create"),
     path("vpn/", vpn_views.list_, name="vpn"),
     path("vpn/add/", vpn_views.add, name="vpn_add"),

@@ -13,9 +13,10 @@ from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
 from hosts.models import Host, Job
 from ui.htmx import answer
-from zones import services
+from zones import rates, seen, services
+from zones.dependents import dependents_of, goes_along
 from zones.forms import ChangeForm, CreateForm, DeleteForm, ZoneForm
-from zones.models import ExternalAddress, Zone
+from zones.models import Zone
 
 
 def _zone(request: UserRequest, pk: int, action: str) -> Zone:
@@ -55,9 +56,14 @@ def detail(request: UserRequest, pk: int) -> HttpResponse:
 
 
 def _detail(request: UserRequest, zone: Zone, refused: Refused | None = None) -> HttpResponse:
+    leases = seen.leases_of(zone)
+    machines = [(row, leases.pop(row.mac, None)) for row in zone.machines.select_related("owner")]
     context = {
         "zone": zone,
-        "machines": zone.machines.select_related("owner"),
+        "machines": [(row, lease, seen.ends(lease) if lease else None) for row, lease in machines],
+        "running": sum(row.observed == "running" for row, _ in machines),
+        "strangers": [(lease, seen.ends(lease)) for lease in sorted(leases.values(), key=lambda each: each.address)],
+        "rates": (rates.say(zone.in_kbit), rates.say(zone.out_kbit)),
         "job": _open_jobs([zone]).get(zone.pk),
         "refused": refused,
     }
@@ -77,14 +83,30 @@ def create(request: UserRequest) -> HttpResponse:
 
 @page("zone.change", methods=("GET", "POST"))
 def change(request: UserRequest, pk: int) -> HttpResponse:
-    """Another way out or domain for a zone; until it was first applied also another subnet or bridge."""
+    """Another way out, domain, bandwidth or lease range for a zone; another subnet after a look at all that moves."""
     zone = _zone(request, pk, "zone.change")
     form = ChangeForm(_posted(request), zone=zone)
+    if form.is_valid() and (moves := _moves(request, zone, form)):
+        return moves
 
     def ask(form: ZoneForm) -> Job:
-        return services.zone_change(actor_of(request), zone, **form.wish)
+        return services.zone_change(actor_of(request), zone, seen=request.POST.get("seen", ""), **form.wish)
 
     return _asked(request, form, ask, "zones/change.html", zone)
+
+
+def _moves(request: UserRequest, zone: Zone, form: ChangeForm) -> HttpResponse | None:
+    """The page that shows what a change of subnet takes along; None once it was looked at, or where nothing moves."""
+    wish = {name: value for name, value in form.wish.items() if name != "reason"}
+    try:
+        preview = services.zone_preview(zone, **wish)
+    except ValidationError as error:
+        form.take(error)
+        return None
+    if preview is None or (request.POST.get("seen") == preview.digest and not preview.conflicts):
+        return None
+    context = {"zone": zone, "form": form, "preview": preview, "was_seen": "seen" in request.POST}
+    return render(request, "zones/move.html", context, status=409 if preview.conflicts else 200)
 
 
 def _asked(
@@ -123,12 +145,6 @@ def delete(request: UserRequest, pk: int) -> HttpResponse:
             return redirect("hosts:job", services.zone_delete(actor_of(request), zone, **form.cleaned_data).pk)
         except Refused as error:
             refused = error
-    context = {"zone": zone, "form": form, "refused": refused, "standing": services.dependents_of(zone)}
+    standing, along = dependents_of(zone), goes_along(zone)
+    context = {"zone": zone, "form": form, "refused": refused, "standing": standing, "along": along}
     return render(request, "zones/delete.html", context, status=409 if refused else 200)
-
-
-@page("zone.view")
-def addresses(request: UserRequest) -> HttpResponse:
-    """The public addresses the hosts reported, and the zones that go out by them."""
-    found = ExternalAddress.objects.select_related("host").prefetch_related("zones")
-    return render(request, "zones/addresses.html", {"addresses": found})
