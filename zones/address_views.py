@@ -9,6 +9,7 @@ from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
 from accounts.doors import UserRequest, actor_of, page
+from dom0.added import Added
 from dom0.errors import Refused
 from hosts.models import Host
 from zones import addresses as services
@@ -51,7 +52,7 @@ def addresses(request: UserRequest) -> HttpResponse:
 
 
 def _command(row: ExternalAddress) -> str:
-    return services.Added(nic=row.nic, address=row.address).by_hand
+    return Added(nic=row.nic, address=row.address).by_hand
 
 
 @page("address.add", methods=("GET", "POST"))

@@ -33,6 +33,16 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   firewall stop --reason TEXT
                           closed but SSH, at once; on dom0 without panel and database: bin/fridu-hand firewall-stop
   firewall dump|export    the policy as commands; as a rule file
+  zones                   every zone; zone show NAME: who is expected there, and who has which lease
+  zone create name=NAME net=10.10.4.0/24 [external=ADDRESS|none] [domain=] [bridge=] [in=10M] [out=10M]
+              [lease=10.10.4.100-10.10.4.150]
+                          also as a rule file has it: CreateZone NAME=… EXT=… BR=… INT=… MASK=…
+  zone change NAME [net=] [external=] [domain=] [in=] [out=] [lease=]
+                          another net= first lists every machine and service that moves; none takes a value away
+  zone apply|delete NAME  mend what somebody changed by hand on the host; remove a zone nobody lives in
+  address                 the external addresses, and whether they are on their cards
+  address add|remove ADDRESS [nic=]
+                          where the host file allows it (may_add); otherwise what to type there
   vpn                     the admin VPN's peers
   vpn add NAME [user=] [address=]
                           let a user's device in; revoke NAME puts it out; write brings OpenVPN's whole list in line

@@ -63,7 +63,7 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
 
 def _demand_fitting(line: Typed) -> None:
     """Whether the verb takes the pairs and options given. Raises Misunderstood."""
-    if line.pairs and line.verb not in ("create", "import", "vpn"):
+    if line.pairs and line.verb not in ("create", "import", "vpn", "zone", "CreateZone", "address"):
         raise Misunderstood(f"{line.verb} takes no {next(iter(line.pairs))}=…")
     for given, name in ((line.go_on, "--go-on"), (line.cancel, "--cancel")):
         if given and line.verb != "job":
@@ -104,10 +104,22 @@ def _record_refusal(line: Typed, actor: Actor, message: str) -> None:
         action = FIREWALL.get(line.words[0] if line.words else "", "firewall.view")
     if line.verb == "vpn":
         action = "vpn.change" if line.words else "vpn.view"
-    text = line.pairs.get("vmname") or " ".join(line.words)
+    if line.verb in ("zones", "zone", "CreateZone", "address"):
+        action = _zone_action(line)
+    text = line.pairs.get("vmname") or line.pairs.get("name") or line.pairs.get("NAME") or " ".join(line.words)
     thing = Thing(kind=action.partition(".")[0], id="", text=text)
     if action in RULES:
         log.record(actor, action, thing, outcome="refused", why=line.reason, data={"message": message})
+
+
+def _zone_action(line: Typed) -> str:
+    """What a verb about zones or external addresses wants, as the policy table calls it."""
+    what = line.words[0] if line.words else ""
+    if line.verb == "CreateZone":
+        return "zone.create"
+    if line.verb == "address":
+        return f"address.{what}" if what else "zone.view"
+    return f"zone.{'change' if what == 'apply' else 'view' if what in ('', 'show') else what}"
 
 
 def _fatal(err: TextIO, message: str, note: str = "", code: int = 1) -> int:

@@ -17,6 +17,7 @@ from fridu_site.cli.firewall import firewall_
 from fridu_site.cli.follow import follow, show_plan, stage
 from fridu_site.cli.rules import import_rules
 from fridu_site.cli.vpn import vpn_
+from fridu_site.cli.zones import address_, create_zone, zone_, zones
 from hosts.models import Host, Job, JobStep
 from hosts.services import job_cancel, job_go_on
 from hosts.visibility import jobs_visible_to, may_mend
@@ -135,6 +136,10 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "delete": delete,
     "import": import_,
     "firewall": lambda call: firewall_(call, _host),
+    "zones": zones,
+    "zone": lambda call: zone_(call, lambda: _host(call)),
+    "CreateZone": lambda call: create_zone(call, lambda: _host(call)),
+    "address": lambda call: address_(call, lambda: _host(call)),
     "vpn": lambda call: vpn_(call, _host(call)),
     "jobs": jobs,
     "job": job,

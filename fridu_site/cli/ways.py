@@ -6,6 +6,7 @@ from fridu_site.cli.call import Call
 from hosts.models import Host, Job
 from hosts.visibility import jobs_visible_to
 from machines.models import Machine
+from zones.models import Zone
 
 
 def way_out(call: Call) -> str:
@@ -41,6 +42,10 @@ def _in_the_way(call: Call) -> Job | None:
     if line.verb == "firewall":
         hosts = Host.objects.filter(**({"name": line.host} if line.host else {}))
         return seen.filter(target_kind="firewall", target_id__in=hosts.values("pk"), state__in=Job.OPEN).first()
+    if line.verb in ("zone", "address"):
+        zone = Zone.objects.visible_to(call.user).filter(name=(*line.words, "", "")[1], **on_host).first()
+        target = {"target_kind": "zone", "target_id": zone.pk} if zone else {"target_kind": "address"}
+        return seen.filter(**target, state__in=Job.OPEN).first() if zone or line.verb == "address" else None
     machine = Machine.objects.visible_to(call.user).filter(name=word, **on_host).first()
     if machine is None:
         return None
