@@ -144,7 +144,7 @@ class Expected(models.Model):
     address = models.GenericIPAddressField(protocol="IPv4")
     mac = models.CharField(max_length=17, blank=True, help_text="none: it gets no lease")
     vif = models.CharField(max_length=15, help_text="the interface its own file must name for the rules to know it")
-    facts = models.JSONField(default=dict, help_text="what its file said: memory, disks, kernel; as text")
+    facts = models.JSONField(default=dict, blank=True, help_text="what its file said: memory, disks, kernel; as text")
     source = models.CharField(max_length=100, blank=True, help_text="the file it was read from")
     created = models.DateTimeField(auto_now_add=True)
     noted_at = models.DateTimeField(null=True, blank=True, help_text="since when the host's DHCP and firewall know it")

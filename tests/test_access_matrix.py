@@ -70,6 +70,11 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
         live_at=timezone.now(),
     )
     peer = VpnPeer.objects.create(host=host, user=dominig, name="dominig-laptop", address="10.10.95.2")
+    tried = Job.objects.create(
+        kind="firewall.try", host=host, title="Try an own rule", target_kind="own rules", target_id=host.pk,
+        target_text="own rules", actor=fulup, state=Job.State.REFUSED, message="v4.rules does not load",
+        args={"rules": [{"place": "before-input", "rule": "-j LOG", "reason": "r", "expires": None}]},
+    )  # fmt: skip
     kept = Expected.objects.create(
         host=host, zone=zones["zFulup"], name="Old", address="10.10.1.9", mac="aa:bb:cc:dd:ee:09", vif="fr0a0a0109"
     )
@@ -77,6 +82,7 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
     return {
         "machines": {"pk": web_dom.pk},
         "zones": {"pk": zones["zDominig"].pk},
+        "zones:address_remove": {"pk": zones["zDominig"].external_id},
         "zones:vpn_revoke": {"pk": peer.pk},
         "zones:vpn_write": {"pk": host.pk},
         "hosts": {"pk": job.pk},
@@ -94,6 +100,7 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
         "firewall:restriction_change": {"pk": restriction.pk},
         "firewall:restriction_remove": {"pk": restriction.pk},
         "firewall:custom_remove": {"pk": custom.pk},
+        "firewall:custom_tried": {"pk": tried.pk},
         "firewall:unkeep": {"pk": kept.pk},
         "clients": {},
         "sessions": {},

@@ -18,6 +18,7 @@ from firewall.findings import Severity
 from firewall.import_forms import ImportForm, bundle_of
 from firewall.takeover.reading import CALLED
 from firewall.views.about import known_host
+from hosts.kinds import kind_of
 from hosts.models import Host
 from machines import expected
 from machines.models import Expected
@@ -128,9 +129,12 @@ def _tell(request: UserRequest, done: BundleReport) -> None:
     rules = done.rules
     count = len(done.made) + len(rules.changed) + (len(rules.gone) if rules.exact else 0)
     messages.success(request, f"Imported: {count} object{'' if count == 1 else 's'}. Nothing is on the host yet.")
-    if done.jobs:
-        waiting = ", ".join(job.title for job in done.jobs)
-        messages.info(request, f"Jobs come first, those of zones and machines wait for your approval: {waiting}.")
+    waiting = [job.title for job in done.jobs if kind_of(job.kind).approval != "none"]
+    if waiting:
+        says = f"Zones and machines come first, each waits for your approval: {', '.join(waiting)}."
+        messages.info(request, says)
+    if len(waiting) < len(done.jobs):
+        messages.info(request, "Own rules are being tried on the host; they are saved when they load.")
     if rules.review:
         many = len(rules.review)
         messages.info(

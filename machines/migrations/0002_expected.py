@@ -39,7 +39,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "facts",
-                    models.JSONField(default=dict, help_text="what its file said: memory, disks, kernel; as text"),
+                    models.JSONField(blank=True, default=dict, help_text="what its file said: memory, disks, kernel; as text"),
                 ),
                 ("source", models.CharField(blank=True, help_text="the file it was read from", max_length=100)),
                 ("created", models.DateTimeField(auto_now_add=True)),
