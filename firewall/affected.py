@@ -57,7 +57,7 @@ def _services(before: Site, after: Site, names: Mapping[str, str]) -> Iterator[_
 
 
 def _reached(site: Site, service: Service, names: Mapping[str, str], *, comes: bool) -> _Mark:
-    says = f"the Internet on {service.where}"
+    says = f"reachable from the Internet on {service.where}"
     if service.target is None:
         return _Mark(name=DOM0, zone="", comes=comes, says=says)
     zone = site.zone_of(service.target)
@@ -81,8 +81,8 @@ def _open(cell: Cell) -> set[str]:
 def _policy(source: str, target: str, ports: str, *, comes: bool) -> _Mark:
     if target in (INTERNET, VPN):
         # What changes for the Internet or the VPN is what its new guest may do there.
-        return _Mark(name=source, zone="", comes=comes, says=f"may open {ports} to {party(target)}")
-    return _Mark(name=target, zone="", comes=comes, says=f"{party(source)} on {ports}")
+        return _Mark(name=source, zone="", comes=comes, says=f"opening {ports} to {party(target)}")
+    return _Mark(name=target, zone="", comes=comes, says=f"reachable from {party(source)} on {ports}")
 
 
 def _restrictions(before: Site, after: Site) -> Iterator[_Mark]:
@@ -95,7 +95,7 @@ def _restrictions(before: Site, after: Site) -> Iterator[_Mark]:
 
 def _restricted(site: Site, restriction: Restriction, *, comes: bool) -> _Mark:
     """A restriction that comes takes away, but for one that lets through."""
-    way = "sends" if restriction.direction == "out" else "receives"
-    only = f" ({'to' if way == 'sends' else 'from'} {restriction.address})" if restriction.address else ""
+    way = "sending" if restriction.direction == "out" else "receiving"
+    only = f" ({'to' if way == 'sending' else 'from'} {restriction.address})" if restriction.address else ""
     opens = (restriction.action == "ACCEPT") == comes
     return _Mark(name=site.zone(restriction.zone).name, zone="", comes=opens, says=f"{way} {restriction.ports}{only}")

@@ -300,10 +300,12 @@ class Within(forms.TypedChoiceField):
         super().__init__(
             choices=[(30, "30 seconds"), (60, "1 minute"), (120, "2 minutes"), (300, "5 minutes"), (600, "10 minutes")],
             coerce=int,
-            empty_value=60,
             required=False,
             label="Taken back by itself unless you keep it within",
         )
+
+    def clean(self, value: Any) -> int:
+        return int(super().clean(value) or 60)
 
 
 class AgainForm(forms.Form):
@@ -322,7 +324,7 @@ class ApplyForm(AgainForm):
 class KeepForm(forms.Form):
     """The word to keep what is on trial: the nonce proves that the page was fetched through the new rules."""
 
-    revision = forms.IntegerField(widget=forms.HiddenInput)
+    revision = forms.IntegerField(min_value=1, max_value=2**53, widget=forms.HiddenInput)
     nonce = forms.CharField(max_length=32, required=False, widget=forms.HiddenInput)
 
 

@@ -128,7 +128,7 @@ def listing(host: Host, sifted: Filter, page: str | None) -> Listing:
     names = set(PublishedService.objects.filter(host=host).values_list("name", flat=True))
     zones = {zone.number: zone for zone in Zone.objects.filter(host=host)}
     gone = [_service(data) for name, data in base.items() if name not in names] if found.number == 1 else []
-    machines = _machines(host, [s.target for s in (*found, *gone)])
+    machines = _machines(host, [*(row.target for row in found), *(service.target for service in gone)])
     lines = [_line(row, base, machines) for row in found]
     closing = (_closing(service, machines, zones) for service in gone)
     return Listing(

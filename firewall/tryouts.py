@@ -49,5 +49,7 @@ def _command(service: Service) -> str:
     if service.proto in ("tcp", BOTH):
         scheme = WEB.get(port)
         usual = port in (80, 443)
-        return f"curl -I {scheme}://{address}{'' if usual else f':{port}'}/" if scheme else f"nc -vz -w 3 {address} {port}"
+        return (
+            f"curl -I {scheme}://{address}{'' if usual else f':{port}'}/" if scheme else f"nc -vz -w 3 {address} {port}"
+        )
     return f"nc -vzu -w 3 {address} {port}"

@@ -72,9 +72,7 @@ def _quiet(known: _Counted, head: Head) -> bool:
     """Whether no wish was touched since; entry by entry, from the last one that was known."""
     if (known.seq, known.digest) == (head.seq, head.digest):
         return True
-    since = list(
-        Entry.objects.filter(seq__gte=known.seq).order_by("seq").values_list("digest", "action")[: MANY + 1]
-    )
+    since = list(Entry.objects.filter(seq__gte=known.seq).order_by("seq").values_list("digest", "action")[: MANY + 1])
     if not since or since[0][0] != known.digest or len(since) > MANY:
         return False
     return not any(action.startswith(WISHES) for _, action in since[1:])

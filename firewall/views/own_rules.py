@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse
@@ -25,7 +27,9 @@ PARTS = {"tried": "firewall/_tried.html"}
 def list_(request: UserRequest) -> HttpResponse:
     """Every own rule by its place, in the order in which packets meet them."""
     host = host_of(request)
-    return render(request, "firewall/customs.html", {"host": host, "places": held(host) if host else ()})
+    places = held(host) if host else ()
+    context = {"host": host, "places": places, "any": any(heap.held for heap in places)}
+    return render(request, "firewall/customs.html", context)
 
 
 @page("policy.change", methods=("GET", "POST"))
@@ -55,12 +59,13 @@ def tried(request: UserRequest, pk: int) -> HttpResponse:
     if job.state in (Job.State.DONE, Job.State.NOTHING):
         messages.success(request, "Your rule loads and is saved. It takes effect when you apply.")
         return go_to(request, reverse("firewall:customs"))
-    context = {"job": job, "wanted": own_rules.wanted_of(job), "host": job.host}
+    wanted = own_rules.wanted_of(job)
+    context: dict[str, Any] = {"job": job, "wanted": wanted, "host": job.host}
     if job.state in Job.OPEN:
         return answer(request, "firewall/custom_tried.html", PARTS, context)
     if request.headers.get("HX-Request"):
         return go_to(request, request.get_full_path())
-    form = CustomForm.again(context["wanted"][0], job.message or "It does not load.")
+    form = CustomForm.again(wanted[0], job.message or "It does not load.")
     form.focus()
     context |= {"form": form, "action": f"{reverse('firewall:custom')}?host={job.host.name}"}
     return render(request, "firewall/custom.html", context)

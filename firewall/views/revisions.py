@@ -112,7 +112,9 @@ def again(request: UserRequest, pk: int) -> HttpResponse:
     """What would be different with a former revision; then put it on trial again. The wishes stay as they are."""
     former = _get(pk)
     host = former.host
-    form = AgainForm(request.POST or None, initial={"confirm_within": trials.CONFIRM_WITHIN_S})
+    form = AgainForm(
+        request.POST if request.method == "POST" else None, initial={"confirm_within": trials.CONFIRM_WITHIN_S}
+    )
     refused: Refused | None = None
     if form.is_valid():
         why = form.cleaned_data["why"] or f"again revision {former.number}"

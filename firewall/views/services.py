@@ -30,13 +30,14 @@ def list_(request: UserRequest) -> HttpResponse:
     if host is None:
         return render(request, "firewall/services.html", {"host": None})
     sifted = listing.Filter.of(request.GET)
+    found = listing.listing(host, sifted, request.GET.get("page"))
     context = {
         "host": host,
-        "list": listing.listing(host, sifted, request.GET.get("page")),
+        "list": found,
+        "page_obj": found.page,
         "protos": [choice for choice in Proto.choices if choice[0] != Proto.BOTH],
         "states": listing.STATES,
     }
-    context["page_obj"] = context["list"].page
     return answer(request, "firewall/services.html", LIST, context)
 
 

@@ -53,9 +53,11 @@ def _difference(request: UserRequest, shown: Scene, revision: Revision) -> dict[
 def keep(request: UserRequest) -> HttpResponse:
     """Keep the revision on trial: this very request came in by the new rules."""
     form = KeepForm(request.POST)
+    if not form.is_valid():
+        return _which(request)
     revision = _asked(form)
     try:
-        trials.revision_confirm(actor_of(request), revision, form.cleaned_data.get("nonce", ""))
+        trials.revision_confirm(actor_of(request), revision, form.cleaned_data["nonce"])
     except Refused as error:
         return _trial(request, scene(revision.host), error)
     return _to_trial(revision)
@@ -64,7 +66,10 @@ def keep(request: UserRequest) -> HttpResponse:
 @page("firewall.return", methods=("POST",))
 def take_back(request: UserRequest) -> HttpResponse:
     """Return to the revision before at once."""
-    revision = _asked(KeepForm(request.POST))
+    form = KeepForm(request.POST)
+    if not form.is_valid():
+        return _which(request)
+    revision = _asked(form)
     try:
         trials.revision_return(actor_of(request), revision)
     except Refused as error:
@@ -72,9 +77,14 @@ def take_back(request: UserRequest) -> HttpResponse:
     return _to_trial(revision)
 
 
+def _which(request: UserRequest) -> HttpResponse:
+    said = Refused("Nothing says which revision is meant.", note="Decide on this page.")
+    return _trial(request, scene(known_host(request)), said)
+
+
 def _asked(form: KeepForm) -> Revision:
-    number = form.cleaned_data.get("revision", 0) if form.is_valid() else 0
-    return get_object_or_404(Revision.objects.select_related("host").defer("site", "files"), pk=number)
+    found = Revision.objects.select_related("host").defer("site", "files")
+    return get_object_or_404(found, pk=form.cleaned_data["revision"])
 
 
 def _to_trial(revision: Revision) -> HttpResponse:

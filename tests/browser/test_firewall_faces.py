@@ -6,6 +6,7 @@ FRIDU_SHOTS=folder keeps a picture of each.
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from firewall import rows, services
+from firewall.drift import Line
 from firewall.models import CustomRule, Revision, Watched, ZoneRestriction
 from firewall.render import files
 from firewall.specs import as_dict
@@ -47,7 +49,7 @@ def site(fulup, isp, zones, web_dom):
     )  # fmt: skip
     Revision.objects.all().delete()
     revision(fulup, isp, 47, "live", live_at=timezone.now() - timedelta(days=4), why="the regatta's new site",
-             words=["opens tcp 80 of 87.98.130.56 to WEB-Dom, port 8080", "closes tcp 21 of 91.121.65.140"])  # fmt: skip
+             words=["opens tcp 80 of 87.98.130.56 to WEB-Dom", "closes tcp 21 of 91.121.65.140"])  # fmt: skip
     isp.services.update(live=True)
     gone, moves = isp.services.get(name="DomiSSH"), isp.services.get(name="DomiWEB")
     services.service_unpublish(me, gone)
@@ -61,6 +63,16 @@ def site(fulup, isp, zones, web_dom):
                              proto="both", port=5060, port_last=5062, address="10.10.2.0/24")  # fmt: skip
     Watched.objects.create(host=isp, confirmed="47-ab12cd34ab12", seen_at=timezone.now())
     return isp
+
+
+DRIFT = (
+    Line(family="v4", gone=True, where="filter fr-ro-2", text="-A fr-ro-2 -p tcp -m tcp --dport 25 -j DROP",
+         words="a rule of DomiNoSPAM is gone from what leaves zDominig: -p tcp -m tcp --dport 25 -j DROP"),
+    Line(family="v4", gone=False, where="filter fr-in", text="-A fr-in -s 203.0.113.9/32 -p tcp -j ACCEPT",
+         words="somebody added a rule to what comes to dom0: -s 203.0.113.9/32 -p tcp -j ACCEPT"),
+    Line(family="kernel", gone=False, where="", text="net.bridge.bridge-nf-call-iptables = 1",
+         words="net.bridge.bridge-nf-call-iptables is 1 instead of 0"),
+)  # fmt: skip
 
 
 def apply_job(user, host, state, number, *, revision, kind="firewall.apply", done=0, message="") -> Job:
@@ -125,6 +137,10 @@ def look(page, name, path, width, scheme) -> list[str]:
 def test_the_pages_of_a_firewall_with_wishes(page_as, fulup, site, width, scheme):
     page = page_as(fulup, width=width, scheme=scheme)
     wrong = {n: f for n, path in PAGES.items() if (f := look(page, n, path(site), width, scheme))}
+    Watched.objects.update(drift=[asdict(line) for line in DRIFT], drift_since=timezone.now() - timedelta(minutes=3))
+    for name in ("drift", "changes"):
+        if found := look(page, f"differs-{name}", reverse(f"firewall:{name}"), width, scheme):
+            wrong[f"differs-{name}"] = found
     assert wrong == {}
 
 

@@ -28,7 +28,7 @@ def test_a_service_touches_its_target_and_a_move_touches_both(production) -> Non
     moved = replace(
         production, services=(*production.services, web(production, target=web(production).target[:-1] + "3"))
     )
-    says = (f"the Internet on tcp 443 of {web(production).external}",)
+    says = (f"reachable from the Internet on tcp 443 of {web(production).external}",)
     assert touched(production, there, names) == (Touched(name="WEB-Dom", zone="zDominig", gains=says),)
     assert touched(there, moved, names) == (
         Touched(name="Brendan", zone="zDominig", gains=says),
@@ -45,8 +45,8 @@ def test_a_cell_touches_its_target_and_of_the_internet_its_source(production) ->
     )
     found = touched(site, replace(site, policy=cells), {})
     assert found == (
-        Touched(name="zDominig", gains=("zFulup on tcp 80",)),
-        Touched(name="zFulup", gains=("may open everything to the Internet",)),
+        Touched(name="zDominig", gains=("reachable from zFulup on tcp 80",)),
+        Touched(name="zFulup", gains=("opening everything to the Internet",)),
     )
 
 
@@ -62,8 +62,8 @@ def test_a_restriction_takes_away_and_gives_back_when_it_goes(production) -> Non
             ),
         ),
     )  # fmt: skip
-    assert touched(site, narrowed, {}) == (Touched(name=zone.name, loses=("sends tcp 25",)),)
-    assert touched(narrowed, site, {}) == (Touched(name=zone.name, gains=("sends tcp 25",)),)
+    assert touched(site, narrowed, {}) == (Touched(name=zone.name, loses=("sending tcp 25",)),)
+    assert touched(narrowed, site, {}) == (Touched(name=zone.name, gains=("sending tcp 25",)),)
 
 
 def test_what_to_try_begins_with_the_way_in_and_names_what_opened_and_closed(production) -> None:
