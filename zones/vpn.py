@@ -131,7 +131,7 @@ def list_write(actor: Actor, host: Host, *, reason: str = "") -> Job:
         )
     thing = Thing(kind=WHOLE_LIST, id=str(host.pk), text=host.name)
     with transaction.atomic():
-        title = f"Write the admin VPN's list on {host}"
+        title = f"Write the admin VPN’s list on {host}"
         return job_create(actor, "vpn.change", host=host, title=title, target=thing, reason=reason)
 
 

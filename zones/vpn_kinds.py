@@ -58,7 +58,7 @@ def _specs(job: Job, config: HostConfig) -> tuple[PeerSpec, ...]:
 
 
 def _scope(job: Job, config: HostConfig) -> Scope:
-    return Scope(**vpn_plan.looked_at(_specs(job, config)))
+    return Scope(**vpn_plan.looked_at(_specs(job, config)))  # type: ignore[arg-type]
 
 
 def _plan(job: Job, state: State, config: HostConfig) -> Plan:

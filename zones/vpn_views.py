@@ -15,6 +15,7 @@ from hosts.models import Host, Job
 from ui.htmx import answer
 from zones import vpn
 from zones.models import VpnPeer
+from zones.vpn import Standing, Vpn
 from zones.vpn_forms import PeerForm, RevokeForm
 
 KINDS = ("vpn", "vpn peer", "vpn revocation")
@@ -25,9 +26,9 @@ class Shown:
     """One host's admin VPN: its peers that may come in, those revoked, and names only the host knows."""
 
     host: Host
-    vpn: vpn.Vpn
-    peers: list[vpn.Standing]
-    revoked: list[vpn.Standing]
+    vpn: Vpn
+    peers: list[Standing]
+    revoked: list[Standing]
     strangers: dict[str, str]
     silent: bool
     job: Job | None

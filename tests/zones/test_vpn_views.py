@@ -153,7 +153,7 @@ def test_ones_own_account_shows_ones_own_peers(client, host, peer, dominig, bren
 def test_the_page_of_a_user_shows_the_peers_that_end_with_the_user(as_fulup, host, peer, dominig):
     page = text(as_fulup.get(reverse("accounts:person", args=[dominig.pk])))
     assert "dominig-laptop" in page
-    assert "Revoked with the user" in page
+    assert "Devices that end with the user" in page
 
 
 def test_the_search_finds_a_peer(as_fulup, host, peer, dominig):
