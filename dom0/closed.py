@@ -1,8 +1,8 @@
 """Revision 0, "closed but SSH": what holds before any revision was confirmed, and when none can be loaded. Pure.
 
 Made from the host file alone, so it needs no database, no panel and no disk. The same chains and files as a
-rendered revision; the admin's SSH gets in on every card and over the VPN, the panel answers over the VPN, machines
-keep their leases; nothing is forwarded, and of what comes to dom0 only answers to dom0's own questions are taken.
+rendered revision; the admin's SSH gets in on every card and over the VPN, the panel answers over the VPN (dom0's own
+OpenVPN is let in for that), machines keep their leases; nothing is forwarded, and of what comes to dom0 only answers to dom0's own questions are taken.
 """
 
 from __future__ import annotations
@@ -69,6 +69,9 @@ def _filter(config: HostConfig) -> str:
     ways = [f"-i {card} {ssh}" for card in _cards(config)] or [f"! -i {config.bridge_prefix}+ {ssh}"]
     if config.vpn_interface:
         ways += [f"-i {config.vpn_interface} {port}" for port in (ssh, panel)]
+    if config.vpn_port:
+        # The tunnel itself, without which nobody is on that interface.
+        ways += [f"-i {card} -p udp -m udp --dport {config.vpn_port}" for card in _cards(config)]
     # OpenVPN pings its clients by itself, and their answers would keep the tunnel open.
     sport = f"-p udp -m udp --sport {config.vpn_port} -m conntrack --ctstate NEW"
     rules = (

@@ -439,6 +439,11 @@ def test_revision_0_has_the_ways_in_and_nothing_else(config: HostConfig) -> None
     assert table.policies == {"INPUT": "DROP", "FORWARD": "DROP", "OUTPUT": "ACCEPT"}
 
 
+def test_revision_0_lets_the_tunnel_in_the_panel_is_reached_by(config: HostConfig) -> None:
+    admin = chains.read(closed.files(replace(config, vpn_port=44096))["v4.rules"])["filter"].chains["fr-admin"]
+    assert "-A fr-admin -i eth0 -p udp -m udp --dport 44096 -j ACCEPT" in admin
+
+
 def test_where_the_host_file_names_no_card_ssh_comes_in_from_all_but_machines(config: HostConfig) -> None:
     admin = chains.read(closed.files(replace(config, nics=()))["v4.rules"])["filter"].chains["fr-admin"]
     assert admin[0] == "-A fr-admin ! -i xen-br+ -p tcp -m tcp --dport 22 -j ACCEPT"
