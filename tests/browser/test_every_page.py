@@ -50,6 +50,7 @@ def things(fulup, isp, web_dom, zones):
         "accounts:owner": fulup.own.pk,
         "audit:entry": entry.seq,
         "zones": zones["zDominig"].pk,
+        "zones:address_remove": zones["zDominig"].external_id,
         "zones:vpn_revoke": VpnPeer.objects.create(host=isp, user=fulup, name="fulup-laptop", address="10.10.95.2").pk,
         "machines": web_dom.pk,
         "firewall:revision": Revision.objects.get().pk,
