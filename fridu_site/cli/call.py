@@ -20,9 +20,10 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   create vmname=NAME vmip=ADDRESS [vmram=MB] [vmroot=MB|5G] [vcpus=N] [zone=] [owner=] [image=] [keys=] [verbose=1]
                           make a machine; the zone is found by the address, all else comes from the site's defaults
   start|stop|reboot|delete NAME
-  import FILE [NAME=VALUE …]
+  import FILE… [NAME=VALUE …] [exact=yes]
                           read a rule file, show what it would make, ask, then save it (--yes: without asking);
-                          a NAME=VALUE answers what the file leaves open
+                          a NAME=VALUE answers what the file leaves open, exact=yes also takes out what it lacks;
+                          with hosts, ethers, Fridu-lvm.config, xend-config.sxp and Xen guests' files: a whole box
   firewall show           what is live, on trial, not applied, and what differs on the host
   firewall check          the wishes linted and loaded in a scratch namespace on the host; nothing is changed
   firewall apply [--confirm-within SECONDS]

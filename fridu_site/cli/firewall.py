@@ -8,7 +8,7 @@ from collections.abc import Callable
 from django.utils import timezone
 
 from dom0.errors import Refused
-from firewall import exporter, render, rows, services, trials
+from firewall import imports, render, rows, services, trials
 from firewall.models import Revision
 from firewall.trials import Trial
 from fridu_site.cli import call as typed
@@ -48,7 +48,7 @@ def firewall_(call: Call, find_host: Callable[[Call], Host]) -> int:
         "show": _show,
         "check": _check,
         "dump": lambda call, host: _print(call, "\n".join(render.commands(services.site_of(host)))),
-        "export": lambda call, host: _print(call, exporter.rule_file(services.site_of(host)).rstrip()),
+        "export": lambda call, host: _print(call, imports.export(host).rstrip()),
     }
     return doing[what](call, host)
 

@@ -1,12 +1,13 @@
-"""`fridu import`: a rule file read, shown, asked about, and only then saved."""
+"""`fridu import`: the files of an older box read, shown, asked about, and only then saved."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from dom0.errors import Refused
-from firewall import imports
-from firewall.imports import ImportReport
+from firewall import bundles
+from firewall.bundles import BundleReport
 from fridu_site.cli.call import Call
 from fridu_site.cli.follow import follow
 from hosts.models import Host, Job
@@ -15,23 +16,30 @@ from ui import words
 MAX_RULES = 1_000_000
 
 
-def import_rules(call: Call, host: Host, path: Path) -> int:
-    """Read a rule file into wishes; zones come with their jobs. Saves nothing before somebody has said so."""
-    text, answers = _text(path), dict(call.typed.pairs)
-    report = imports.preview(host, text, answers=answers)
-    for finding in report.findings:
-        call.say(str(finding))
-    if not report.clashes and not _wished(call, report):
-        return 1 if report.errors or report.made else 0
-    report = imports.import_rules(call.actor, host, text, answers=answers, approved=call.typed.yes)
-    return max(_told(call, report), 1 if report.errors else 0)
+def import_rules(call: Call, host: Host, paths: Sequence[Path]) -> int:
+    """Read the files of a box into wishes; zones come with their jobs. Saves nothing before somebody has said so."""
+    files = [(str(path), _text(path)) for path in paths]
+    answers = dict(call.typed.pairs)
+    exact = answers.pop("exact", "no") not in ("no", "0", "")
+    report = bundles.preview(host, files, answers=answers, exact=exact)
+    for said in report.lines:
+        for finding in said.findings:
+            call.say(f"{said.file}: {finding}" if len(files) > 1 else str(finding))
+    for closes in report.rules.closes:
+        call.say(f"A way closes. {closes}")
+    errors = bool(report.rules.errors)
+    if not report.rules.clashes and not _wished(call, report):
+        return 1 if errors or report.does_something else 0
+    report = bundles.take_over(call.actor, host, files, answers=answers, exact=exact, approved=call.typed.yes)
+    return max(_told(call, report), 1 if errors else 0)
 
 
-def _wished(call: Call, report: ImportReport) -> bool:
+def _wished(call: Call, report: BundleReport) -> bool:
     """Whether to save, after what it would make is on the screen."""
+    _compared(call, report)
     if call.typed.yes:
         return True
-    if not report.made:
+    if not report.does_something:
         call.say("Nothing in it is new; nothing was saved.")
         return False
     call.say(f"It would make {words.count(len(report.made), 'object')}:")
@@ -46,8 +54,17 @@ def _wished(call: Call, report: ImportReport) -> bool:
     return False
 
 
-def _told(call: Call, report: ImportReport) -> int:
-    """Say what was made and follow its zones' jobs; a zone that waits for its approval is no fault."""
+def _compared(call: Call, report: BundleReport) -> None:
+    """What the panel has otherwise, and what only it has."""
+    rules = report.rules
+    for each in rules.changed:
+        call.say(f"Differs: {each}")
+    for each in rules.gone:
+        call.say(f"{'Would go' if rules.exact else 'Only in the panel, stays'}: {each}")
+
+
+def _told(call: Call, report: BundleReport) -> int:
+    """Say what was made and follow its jobs; one that waits for its approval is no fault."""
     if call.typed.yes:
         for made in report.made:
             call.say(f".. {made}")
@@ -57,6 +74,9 @@ def _told(call: Call, report: ImportReport) -> int:
         code = max(code, 0 if job.state == Job.State.PLANNED else ended)
     made = words.count(len(report.made), "object") + " made" if report.made else "All of it was there already"
     call.say(f"{made}. Put on the host what is not there yet with: fridu firewall apply")
+    if report.rules.review:
+        count = words.count(len(report.rules.review), "line")
+        call.say(f"{count} left for review; fridu firewall export ends with them.")
     return code
 
 

@@ -78,10 +78,10 @@ def delete(call: Call) -> int:
 
 
 def import_(call: Call) -> int:
-    """Read a rule file; show what it would make, and make it when told to."""
+    """Read the files of an older box; show what they would make, and make it when told to."""
     call.demand("firewall.import")
-    path = Path(call.word(0, "a file, for example: fridu import production.rules"))
-    return import_rules(call, _host(call), path)
+    call.word(0, "a file, for example: fridu import production.rules")
+    return import_rules(call, _host(call), [Path(word) for word in call.typed.words])
 
 
 def jobs(call: Call) -> int:
