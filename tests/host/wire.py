@@ -154,6 +154,75 @@ def open_ports(ns: str, address: str, ports: Iterable[int], *, wait_s: float = 1
     return found
 
 
+class Board:
+    """Answers "ADDRESS:PORT PEER" on many ports of many namespaces, TCP (echoed then) and UDP; one thread."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.EpollSelector()
+        self._lock = threading.Lock()
+        self._open = True
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def add(self, ns: str, address: str, ports: Iterable[int]) -> None:
+        """Listen there on each port, TCP and UDP."""
+
+        def opened() -> list[tuple[socket.socket, int]]:
+            out = []
+            for port in ports:
+                tcp = socket.create_server((address, port), backlog=500)
+                udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+                udp.bind((address, port))
+                out += [(tcp, port), (udp, port)]
+            return out
+
+        for sock, port in inside(ns, opened):
+            sock.setblocking(False)
+            self._watch(sock, f"{address}:{port}")
+
+    def close(self) -> None:
+        self._open = False
+        self._thread.join()
+        for key in list(self._selector.get_map().values()):
+            assert isinstance(key.fileobj, socket.socket)
+            key.fileobj.close()
+        self._selector.close()
+
+    def _watch(self, sock: socket.socket, name: str) -> None:
+        with self._lock:
+            self._selector.register(sock, selectors.EVENT_READ, name)
+
+    def _serve(self) -> None:
+        while self._open:
+            ready = self._selector.select(0.1)
+            for key, _ in ready:
+                assert isinstance(key.fileobj, socket.socket)
+                with contextlib.suppress(OSError):
+                    self._answer(key.fileobj, key.data)
+
+    def _answer(self, sock: socket.socket, name: str) -> None:
+        if sock.type == socket.SOCK_DGRAM:
+            _, peer = sock.recvfrom(2000)
+            sock.sendto(f"{name} {peer[0]}\n".encode(), peer)
+        elif name:
+            connection, peer = sock.accept()
+            connection.setblocking(False)
+            connection.sendall(f"{name} {peer[0]}\n".encode())
+            self._watch(connection, "")
+        else:
+            self._echo(sock)
+
+    def _echo(self, sock: socket.socket) -> None:
+        data = b""
+        with contextlib.suppress(OSError):
+            data = sock.recv(2000)
+            sock.sendall(data)
+        if not data:
+            with self._lock:
+                self._selector.unregister(sock)
+            sock.close()
+
+
 @dataclass(frozen=True)
 class Probe:
     """A question to a port: a TCP connection, or a UDP datagram, from a namespace."""
@@ -226,6 +295,30 @@ def echoes(connection: socket.socket, *, timeout_s: float = 2.0) -> bool:
     return True
 
 
+def echoing(connections: Iterable[socket.socket], *, quiet_s: float = 0.5) -> set[socket.socket]:
+    """Which of these carry a word there and back, all at once."""
+    alive: set[socket.socket] = set()
+    word = os.urandom(4).hex().encode()
+    with selectors.EpollSelector() as selector:
+        for connection in connections:
+            connection.setblocking(False)
+            with contextlib.suppress(OSError):
+                connection.sendall(word)
+                selector.register(connection, selectors.EVENT_READ)
+        while selector.get_map() and (ready := selector.select(quiet_s)):
+            for key, _ in ready:
+                assert isinstance(key.fileobj, socket.socket)
+                try:
+                    data = key.fileobj.recv(2000)
+                except OSError:
+                    data = b""
+                if word in data:
+                    alive.add(key.fileobj)
+                if word in data or not data:
+                    selector.unregister(key.fileobj)
+    return alive
+
+
 def pings(ns: str, address: str, *, timeout_s: float = 1.0) -> bool:
     made = inside(ns, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
     with made:
@@ -239,6 +332,30 @@ def pings(ns: str, address: str, *, timeout_s: float = 1.0) -> bool:
                 if peer[0] == address and data[20] == 0:
                     return True
     return False
+
+
+def pinged(asked: Iterable[tuple[str, str]], *, wait_s: float = 0.5) -> set[tuple[str, str]]:
+    """Which of these (namespace, address) answer a ping, all asked at once."""
+    wanted = set(asked)
+    found: set[tuple[str, str]] = set()
+    body = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, 1) + b"fridu"
+    packet = body[:2] + struct.pack("!H", checksum(body)) + body[4:]
+    with selectors.EpollSelector() as selector, contextlib.ExitStack() as stack:
+        for ns in sorted({ns for ns, _ in wanted}):
+            made = inside(ns, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
+            stack.enter_context(made).setblocking(False)
+            selector.register(made, selectors.EVENT_READ, ns)
+            for _, address in sorted(pair for pair in wanted if pair[0] == ns):
+                with contextlib.suppress(OSError):
+                    made.sendto(packet, (address, 0))
+        while found != wanted and (ready := selector.select(wait_s)):
+            for key, _ in ready:
+                assert isinstance(key.fileobj, socket.socket)
+                with contextlib.suppress(BlockingIOError):
+                    data, peer = key.fileobj.recvfrom(200)
+                    if data[20] == 0:
+                        found.add((key.data, peer[0]))
+    return found & wanted
 
 
 # frames
