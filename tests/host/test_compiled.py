@@ -399,3 +399,29 @@ def test_one_changed_service_touches_one_chain_and_keeps_all_other_counters(worl
     smtp = next(line for line in counted.splitlines() if f"-A fr-dn-{ONE} " in line and "--comment SMTP " in line)
     assert not smtp.startswith("[0:0]")
     assert answer(INET, TWO, 80) == f"mail-smtp {bare.NEIGHBOUR}"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("iptables", "-I", "FORWARD", "-j", "ACCEPT"),
+        ("iptables", "-P", "INPUT", "ACCEPT"),
+        ("iptables", "-t", "nat", "-F", f"fr-dn-{TWO}"),
+        ("ip6tables", "-I", "INPUT", "-j", "ACCEPT"),
+        ("nft", "flush", "chain", "bridge", "fridu", "port"),
+        ("nft", "delete", "table", "bridge", "fridu"),
+    ],
+    ids=" ".join,
+)
+def test_whatever_somebody_changes_is_seen_at_the_next_look_although_looks_are_kept(
+    world: World, change: tuple[str, ...]
+) -> None:
+    assert world.drift() == ()
+    assert world.drift() == ()
+    command(DOM0, *change)
+    assert world.drift() != ()
+    if change[0] == "nft":
+        inside(DOM0, lambda: bare.join(LAYOUT))
+    else:
+        command(DOM0, change[0], "-F", "FORWARD" if change[0] == "iptables" else "INPUT")
+    world.apply(SITE)
