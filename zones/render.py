@@ -8,6 +8,7 @@ from dom0.bridge import Bridge
 from zones.specs import ZoneSpec
 
 LEASE = "1h"
+RESOLV = "/etc/resolv.conf"  # dom0's own; an isolated zone's dnsmasq reads none
 V6 = "net.ipv6.conf.all.disable_ipv6"  # a kernel without IPv6 does not have it
 
 
@@ -77,5 +78,5 @@ def dnsmasq_conf(spec: ZoneSpec) -> str:
         lines.append("dhcp-ignore-names=tag:!known")
     if spec.domain:
         lines += [f"domain={spec.domain}", f"local=/{spec.domain}/", "expand-hosts"]
-    lines.append("no-resolv" if spec.isolated else "resolv-file=/etc/resolv.conf")
+    lines.append("no-resolv" if spec.isolated else f"resolv-file={RESOLV}")
     return "\n".join(lines) + "\n"

@@ -115,12 +115,12 @@ def plug_in(spec: ZoneSpec, mac: str = MAC, vif: str = "fr1") -> None:
     run("ip", "-n", CLIENT, "link", "set", "eth0", "address", mac, "up")
 
 
-def lease(config: HostConfig) -> str:
+def lease(config: HostConfig, tries: int = 3) -> str:
     """What a machine gets by asking for an address, as "address router dns domain name"; "" for nothing."""
     script = Path(config.state) / "on-lease"
     script.write_text('#!/bin/sh\n[ "$1" = bound ] && echo "LEASE $ip $router $dns $domain $hostname"\nexit 0\n')
     script.chmod(0o755)
-    ask = ("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", "3", "-T", "1", "-s", str(script))
+    ask = ("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", str(tries), "-T", "1", "-s", str(script))
     said = subprocess.run(
         ("ip", "netns", "exec", CLIENT, *ask), capture_output=True, text=True, check=False, timeout=30
     ).stdout
