@@ -157,11 +157,12 @@ def test_the_networks_reach_each_other_as_drawn_and_nothing_else(host: Layout):
 
     assert knocks(host.internet, "91.121.65.140") == "open"
     assert knocks(host.internet, "87.98.130.56") == "open"
-    assert knocks(host.vpn, "10.10.95.38") == "open"
+    assert knocks(host.vpn, "91.121.65.140") == "open"  # across the Internet, like anybody
+    assert knocks(host.vpn, "10.10.95.38") == "OSError"  # no tunnel before the rules open its port
     assert knocks(host.dom0, "198.51.100.7") == "ConnectionRefusedError"  # there, with nobody listening
-    assert knocks(host.dom0, "10.10.95.2") == "ConnectionRefusedError"
+    assert knocks(host.dom0, "10.10.95.2") == "TimeoutError"
     assert knocks(host.internet, "10.10.95.38") == "OSError"  # no route
-    assert knocks(host.dom0, "192.0.2.1") == "TimeoutError"  # the drawn Internet ends here
+    assert knocks(host.dom0, "192.0.2.1") == "OSError"  # the drawn Internet ends here, and says so
 
 
 def test_root_enters_dom0_by_key_and_finds_dom0s_own_files(host: Layout):
@@ -169,7 +170,7 @@ def test_root_enters_dom0_by_key_and_finds_dom0s_own_files(host: Layout):
         (
             *("ip", "netns", "exec", host.vpn, "ssh", "-i", str(host.var / "keys" / "operator")),
             *("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"),
-            *("root@10.10.95.38", "hostname; ls /etc/fridu /root/.ssh; touch /etc/only-in-dom0 /run/only-in-dom0"),
+            *("root@91.121.65.140", "hostname; ls /etc/fridu /root/.ssh; touch /etc/only-in-dom0 /run/only-in-dom0"),
         ),
         capture_output=True,
         text=True,
