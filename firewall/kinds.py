@@ -11,7 +11,7 @@ from dom0.state import State
 from dom0.steps import Drop, Hand, Put, Step
 from firewall import booking, render, trials
 from firewall import plan as planner
-from firewall.models import Revision
+from firewall.models import Revision, Watched
 from firewall.plan import CLOSED, Wish
 from firewall.specs import from_dict
 from firewall.trials import APPLY, CONFIRM, RETURN, STOP
@@ -121,6 +121,8 @@ def _plan(job: Job, state: State, config: HostConfig) -> Plan:
 
 def _booked(job: Job) -> None:
     booking.book(job.host, booking.standing())
+    # The host was planned again and nothing was left to do: what was known to differ is gone.
+    Watched.objects.filter(host=job.host).update(drift=[], drift_since=None)
 
 
 def _failed(job: Job) -> None:
