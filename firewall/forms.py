@@ -13,7 +13,7 @@ from firewall.models import Proto, PublishedService, ZoneRestriction, service_gr
 from firewall.own_rules import Wanted
 from firewall.specs import PLACES, Cell, Ports
 from hosts.models import Host
-from machines.models import Machine
+from machines.models import Expected, Machine
 from ui.forms import TYPED, Taking
 from zones.models import ExternalAddress, Zone
 
@@ -126,7 +126,10 @@ class PublishForm(Taking, forms.Form):
         text = str(self.cleaned_data["target"]).strip()
         if text.lower() == "dom0":
             return None
-        machine = Machine.objects.filter(host=self.host, name__iexact=text).first()
+        machine = (
+            Machine.objects.filter(host=self.host, name__iexact=text).first()
+            or Expected.objects.filter(host=self.host, name__iexact=text).first()
+        )
         if machine:
             return str(machine.address)
         try:

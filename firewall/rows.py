@@ -12,7 +12,7 @@ from firewall import specs
 from firewall.models import CustomRule, PolicyCell, PublishedService, Revision, ZoneRestriction
 from firewall.specs import BOTH, DOM0, ICMP, INTERNET, PING, PROTOS, VPN, Cell, Ports, Site, from_dict
 from hosts.models import Host
-from machines.models import Machine
+from machines.models import Expected, Machine
 from zones.models import ExternalAddress, Zone
 
 ALL, NONE = "all", "none"
@@ -49,8 +49,9 @@ def site_in(revision: Revision | None) -> Site:
 
 
 def machine_names(host: Host) -> Mapping[str, str]:
-    """Machine names by address."""
-    return dict(Machine.objects.filter(host=host).values_list("address", "name"))
+    """Machine names by address, those kept for a former box's machines too."""
+    kept = Expected.objects.filter(host=host).values_list("address", "name")
+    return {**dict(kept), **dict(Machine.objects.filter(host=host).values_list("address", "name"))}
 
 
 def service_of(row: PublishedService) -> specs.Service:
