@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 
 from dom0 import chains, files, generation, runner
@@ -31,9 +32,14 @@ def live(config: HostConfig, families: Iterable[str]) -> dict[str, str]:
     A family of which nothing is loaded is absent. Raises CommandFailed where the host can't be asked, Refused where
     its iptables is the old one.
     """
-    refuse_legacy(runner.run(("iptables", "--version")).stdout)
+    refuse_legacy(_version(Path(shutil.which("iptables", path=runner.PATH) or "iptables").resolve()))
     found = {family: _seen.text(family, partial(_live, family)) for family in families}
     return {family: text for family, text in found.items() if text}
+
+
+@lru_cache(maxsize=4)  # by what `iptables` leads to: update-alternatives may lead it elsewhere at any time
+def _version(program: Path) -> str:
+    return runner.run(("iptables", "--version")).stdout
 
 
 def refuse_legacy(version: str) -> None:
