@@ -331,11 +331,13 @@ def _restricted_ways(restriction: Restriction, ports: Ports) -> Iterator[str]:
 
     "Only to" a public address of ours must look at where the packet was sent as well: it goes to a machine by now.
     "Only from" sees the sender itself, which SNAT leaves alone until the packet is out. ACCEPT exempts from the
-    restrictions below it and opens nothing that the policy closes; it never exempts what was sent to another port.
+    restrictions below it and opens nothing that the policy closes; on the way out it never exempts what was sent to
+    another port, or a neighbour's published port would be a way round those below.
     """
     out, address = restriction.direction == "out", restriction.address
     where = f"{'-d' if out else '-s'} {_net(address)} " if address else ""
-    yield where + match(ports)
+    if not out or restriction.action != "ACCEPT":
+        yield where + match(ports)
     yield where + sent_to(ports)
     if address and out:
         original = f"-m conntrack --ctorigdst {address.removesuffix('/32')}"

@@ -148,7 +148,10 @@ def test_an_accepting_restriction_exempts_but_opens_nothing(production: Site) ->
         address="10.10.2.2",
     )
     text = render.v4(replace(production, restrictions=(rule,)))
-    assert "-A fr-ro-1 -d 10.10.2.2/32 -p tcp -m tcp --dport 25 -m comment --comment BUT -j RETURN" in text
+    sent = "-p tcp -m conntrack --ctorigdstport 25"
+    assert f"-A fr-ro-1 -d 10.10.2.2/32 {sent} -m comment --comment BUT -j RETURN" in text
+    # Not by the port it arrives at: a neighbour's published port would be a way round what is restricted below.
+    assert "--dport 25 -m comment --comment BUT" not in text
 
 
 def test_our_jumps_go_in_front_once_and_foreign_chains_are_left_alone(production: Site) -> None:
