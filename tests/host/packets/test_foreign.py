@@ -43,14 +43,13 @@ def test_a_foreign_chain_survives_every_apply_and_opens_nothing_of_ours(world: W
         command(DOM0, "iptables", "-D", "DOCKER", "-j", "ACCEPT")
 
 
-def test_planning_again_is_empty_and_what_somebody_changed_is_restored(world: World) -> None:
-    assert world.plan(world.site).steps == ()
+def test_what_somebody_changed_is_seen_and_restored(world: World) -> None:
+    assert world.drift() == ()
     command(DOM0, "iptables", "-I", "FORWARD", "-i", "eth0", "-j", "ACCEPT")
     command(DOM0, "iptables", "-t", "nat", "-F", "fr-dn-87.98.130.56")
     command(DOM0, "nft", "flush", "chain", "bridge", "fridu", "port")
     assert closed(INET, TWO, 80)
-    plan = world.apply(world.site)
-    assert {step.stage for step in plan.steps} == {"files", "dry run", "apply", "confirm"}
+    assert world.apply(world.site) == ("bridge.nft", "v4.rules")
     assert answer(INET, TWO, 80) == "webdom-web 91.121.65.254"
     command(DOM0, "iptables", "-D", "FORWARD", "-i", "eth0", "-j", "ACCEPT")
 
@@ -64,8 +63,7 @@ def test_the_rules_hold_while_bridged_frames_are_shown_to_iptables_and_that_is_r
     # the frame out of the port it came in by), and so it is put back.
     assert closed(FOREIGN.ns, COMMON.address, 2525)
     assert closed(EVIL.ns, "10.10.1.1", REDIS)
-    plan = world.apply(world.site)
-    assert [step.title for step in plan.steps] == [f"Set {switch} to 0"]
+    assert world.apply(world.site) == (f"{switch}=0",)
     assert answer(WEBFUL.ns, ONE, 80) == "webful-web 10.10.1.1"
 
 
