@@ -34,6 +34,10 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   firewall stop --reason TEXT
                           closed but SSH, at once; on dom0 without panel and database: bin/fridu-hand firewall-stop
   firewall dump|export    the policy as commands; as a rule file
+  explain FROM TO tcp|udp PORT [probe=yes]
+                          can FROM reach TO, and why (not); FROM: internet, vpn, dom0 or a machine; ping needs no port;
+                          probe=yes has the host try it through a copy of its live rules
+  reach                   who reaches whom, all objects taken together
   zones                   every zone; zone show NAME: who is expected there, and who has which lease
   zone create name=NAME net=10.10.4.0/24 [external=ADDRESS|none] [domain=] [bridge=] [in=10M] [out=10M]
               [lease=10.10.4.100-10.10.4.150]

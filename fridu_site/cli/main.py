@@ -63,7 +63,7 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
 
 def _demand_fitting(line: Typed) -> None:
     """Whether the verb takes the pairs and options given. Raises Misunderstood."""
-    if line.pairs and line.verb not in ("create", "import", "vpn", "zone", "CreateZone", "address"):
+    if line.pairs and line.verb not in ("create", "import", "vpn", "zone", "CreateZone", "address", "explain"):
         raise Misunderstood(f"{line.verb} takes no {next(iter(line.pairs))}=…")
     for given, name in ((line.go_on, "--go-on"), (line.cancel, "--cancel")):
         if given and line.verb != "job":
@@ -102,6 +102,8 @@ def _record_refusal(line: Typed, actor: Actor, message: str) -> None:
     action = {"import": "firewall.import", "jobs": "job.view", "job": "job.view"}.get(line.verb, f"machine.{line.verb}")
     if line.verb == "firewall":
         action = FIREWALL.get(line.words[0] if line.words else "", "firewall.view")
+    if line.verb in ("explain", "reach"):
+        action = "firewall.view"
     if line.verb == "vpn":
         action = "vpn.change" if line.words else "vpn.view"
     if line.verb in ("zones", "zone", "CreateZone", "address"):

@@ -13,6 +13,7 @@ from accounts.models import Owner, SSHKey
 from dom0.errors import Refused
 from fridu_site.cli import call as typed
 from fridu_site.cli.call import Call, Misunderstood
+from fridu_site.cli.explain import explain, reach_
 from fridu_site.cli.firewall import firewall_
 from fridu_site.cli.follow import follow, show_plan, stage
 from fridu_site.cli.rules import import_rules
@@ -136,6 +137,8 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "delete": delete,
     "import": import_,
     "firewall": lambda call: firewall_(call, _host),
+    "explain": lambda call: explain(call, _host(call)),
+    "reach": lambda call: reach_(call, _host(call)),
     "zones": zones,
     "zone": lambda call: zone_(call, lambda: _host(call)),
     "CreateZone": lambda call: create_zone(call, lambda: _host(call)),
