@@ -37,7 +37,7 @@ def published_of(machines: Sequence[Machine], certain: bool = True) -> dict[int,
                 Published(
                     name=row.name,
                     address=row.external.address,
-                    proto=row.proto,
+                    proto=row.get_proto_display(),
                     port=row.port,
                     port_last=row.port_last,
                     target_port=row.target_port,
@@ -95,7 +95,7 @@ def search(request: HttpRequest, words: str) -> Iterator[Found]:
         where = row.external.address if row.external else "dom0"
         yield Found(
             title=row.name,
-            sub=f"published {row.proto} {row.port} of {where}",
+            sub=f"published {row.get_proto_display()} {row.port} of {where}",
             url=f"{reverse('firewall:services')}?q={row.name}",
         )
 

@@ -92,7 +92,7 @@ def _vpn(host: Host) -> drawing.Vpn:
 
 def _dom0_ports(site: specs.Site) -> str:
     own = {("tcp", site.ssh_port, str(site.ssh_port))}
-    own |= {(s.proto, s.port_first, s.ports.span) for s in site.services if s.target is None}
+    own |= {(p.proto, p.first, p.span) for s in site.services if s.target is None for p in s.ports.each}
     return ", ".join(f"udp {span}" if proto == "udp" else span for proto, _, span in sorted(own))
 
 
@@ -112,7 +112,7 @@ def _drawn(site: specs.Site, service: specs.Service, names: dict[str, str], pend
     for address in site.addresses_of(service):
         yield drawing.Service(
             addr=address,
-            proto=service.proto,
+            proto="tcp and udp" if service.proto == specs.BOTH else service.proto,
             port=service.port_first,
             last=service.port_last,
             machine=names.get(service.target, service.target),

@@ -14,7 +14,7 @@ class Published:
 
     name: str
     address: str
-    proto: str
+    proto: str  # tcp, udp, or "tcp and udp"
     port: int
     port_last: int
     target_port: int
@@ -68,7 +68,7 @@ class Login:
 
 def login(machine: Machine, services: Sequence[Published]) -> Login:
     """The command lines to log in with; `public` is "" where no port leads to the machine's port 22."""
-    ways = [s for s in services if s.proto == "tcp" and s.target_port == 22 and s.live]
+    ways = [s for s in services if s.proto != "udp" and s.target_port == 22 and s.live]
     # A port like its own (22) reads best; else the lowest.
     way = min(ways, key=lambda s: (s.port != 22, s.port), default=None)
     public = "" if way is None else f"ssh root@{way.address}" + ("" if way.port == 22 else f" -p {way.port}")
