@@ -57,6 +57,12 @@ class Scene:
         return 5 if self.stage == "deciding" else 1
 
     @property
+    def wanted(self) -> bool:
+        """Whether it ended otherwise than whoever applied it wished."""
+        states = Revision.State
+        return self.revision is not None and self.revision.state in (states.RETURNED, states.FAILED, states.DRAFT)
+
+    @property
     def failed(self) -> bool:
         return self.last is not None and self.last.state in (Job.State.FAILED, Job.State.REFUSED, Job.State.DRIFTED)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.contrib import messages
 from django.core.exceptions import ValidationError
@@ -12,9 +12,11 @@ from django.shortcuts import redirect, render
 
 from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
+from firewall import render as rendered
 from firewall import rows, trials
 from firewall.drift import Line, adoption
 from firewall.models import Watched
+from firewall.specs import Site
 from firewall.trials import Drift
 from firewall.views.about import host_of, known_host
 from hosts.models import Host
@@ -47,7 +49,7 @@ def _drift(request: UserRequest, host: Host, refused: Refused | None) -> HttpRes
         "watched": Watched.objects.filter(host=host).first(),
         "live": live,
         "drift": found,
-        "families": list(_families(found)) if found else [],
+        "families": list(_families(found, rows.site_in(live))) if found else [],
         "adopted": taken.rules if taken and not taken.refused else (),
         "refused": refused,
         "trial": trials.on_trial(host),
@@ -55,7 +57,8 @@ def _drift(request: UserRequest, host: Host, refused: Refused | None) -> HttpRes
     return render(request, "firewall/drift.html", context, status=409 if refused else 200)
 
 
-def _families(found: Drift) -> Iterator[tuple[str, list[Spot]]]:
+def _families(found: Drift, site: Site) -> Iterator[tuple[str, list[Spot]]]:
+    settings = dict(rendered.sysctls(site))
     for name, lines in found.families:
         places = dict.fromkeys(line.where for line in lines)
         yield (
@@ -63,12 +66,22 @@ def _families(found: Drift) -> Iterator[tuple[str, list[Spot]]]:
             [
                 Spot(
                     where=where,
-                    wished=tuple(line for line in lines if line.where == where and line.gone),
+                    wished=tuple(_wished(lines, where, settings)),
                     found=tuple(line for line in lines if line.where == where and not line.gone),
                 )
                 for where in places
             ],
         )
+
+
+def _wished(lines: tuple[Line, ...], where: str, settings: dict[str, str]) -> Iterator[Line]:
+    """What is gone; of a setting that has another value the one it should have."""
+    for line in lines:
+        key = line.text.partition(" = ")[0]
+        if line.where == where and line.gone:
+            yield line
+        elif line.family == "kernel" and key in settings:
+            yield replace(line, gone=True, text=f"{key} = {settings[key]}", words="")
 
 
 @page("firewall.apply", methods=("POST",))

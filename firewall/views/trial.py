@@ -32,7 +32,7 @@ def trial(request: UserRequest) -> HttpResponse:
 
 def _trial(request: UserRequest, shown: Scene, refused: Refused | None = None) -> HttpResponse:
     context: dict[str, Any] = {"host": shown.host, "scene": shown, "trial": shown.trial, "refused": refused}
-    if not wants(request) and shown.revision and shown.moves:
+    if not wants(request) and shown.revision and (shown.moves or shown.wanted):
         context |= _difference(request, shown, shown.revision)
     return answer(request, "firewall/trial.html", PARTS, context, status=409 if refused else 200)
 
@@ -45,7 +45,7 @@ def _difference(request: UserRequest, shown: Scene, revision: Revision) -> dict[
         "counts": words.counts(changes),
         "heaps": heaps(changes),
         "touched": affected.touched(before, after, names),
-        "tryouts": tryouts(before, after, request.user.get_username()),
+        "tryouts": tryouts(before, after, request.user.get_username()) if shown.moves else (),
     }
 
 

@@ -264,9 +264,17 @@ def test_what_is_wished_and_what_is_found_stand_side_by_side(panel, host, live) 
     wished, found = page.index(GONE.text), page.index("--dport 9 -j ACCEPT")
     assert page.rindex("Wished, and gone", 0, wished) > 0
     assert page.rindex("Found, and not wished", 0, found) > 0
-    assert "A rule of DomiNoSPAM is gone" in page
+    assert "a rule of DomiNoSPAM is gone" in page
     assert reverse("firewall:adopt") not in page  # not all of it can be
     assert "the live rules differ" in text(panel.get(reverse("firewall:changes")))
+
+
+def test_a_setting_is_shown_as_it_should_be_and_as_it_is(panel, host, live) -> None:
+    key = "net.ipv4.ip_forward"
+    differs(host, Line(family="kernel", gone=False, where="", text=f"{key} = 0", words=f"{key} is 0 instead of 1"))
+    page = text(panel.get(reverse("firewall:drift")))
+    assert f'<code class="del">{key} = 1</code>' in page
+    assert f'<code class="ins">{key} = 0</code>' in page
 
 
 def test_restoring_applies_the_revision_in_force_again(panel, host, live) -> None:
