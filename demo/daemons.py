@@ -162,7 +162,8 @@ def _guards(layout: Layout) -> None:
     """Two, and before anybody can apply rules; whichever dies is there again at once."""
     for name in ("a", "b"):
         argv = (str(PYTHON), "-m", "dom0.guard", name)
-        service.start(layout, Service(name=f"guard-{name}", argv=argv, longest_wait_s=0.2))
+        beats = f"/run/fridu/guard/{name}"
+        service.start(layout, Service(name=f"guard-{name}", argv=argv, longest_wait_s=0.2, beats=beats))
 
 
 def _libvirtd(layout: Layout) -> None:

@@ -24,6 +24,7 @@ from demo.layout import INSIDE, Layout
 
 CLEAN = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 SHORTEST_WAIT_S, MISSING_WAIT_S = 0.2, 5.0
+BEAT_S, FIRST_BEAT_S = 2.0, 30.0  # how old a beat may be, and how long the first may take
 STOP_PATIENCE_S = 10.0
 
 
@@ -68,6 +69,7 @@ class Keeper:
                 else:
                     self._answer()
             self._bury()
+            self._end_silent()
             for kept in self.kept.values():
                 if kept.process is None and kept.due <= time.monotonic():
                     with contextlib.suppress(OSError):  # a program that is missing for a while
@@ -76,7 +78,18 @@ class Keeper:
 
     def _next_due(self) -> float | None:
         waits = [kept.due - time.monotonic() for kept in self.kept.values() if kept.process is None]
+        waits += [BEAT_S / 4 for kept in self.kept.values() if kept.spec["beats"]]
         return max(0.0, min(waits)) if waits else None
+
+    def _end_silent(self) -> None:
+        """What systemd's watchdog does: a stopped process never ends, so nothing else would start it again."""
+        for kept in self.kept.values():
+            if kept.spec["beats"] and kept.process is not None:
+                lasted = time.monotonic() - kept.started
+                with contextlib.suppress(FileNotFoundError):
+                    silent = time.time() - Path(kept.spec["beats"]).stat().st_mtime
+                    if silent > BEAT_S and (silent < lasted or lasted > FIRST_BEAT_S):
+                        kept.process.kill()
 
     def _answer(self) -> None:
         link, _ = self.listener.accept()

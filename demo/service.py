@@ -27,6 +27,7 @@ class Service:
     env: dict[str, str] = field(default_factory=dict)
     listens: str = ""
     longest_wait_s: float = 5.0  # before it is started again, however often it died
+    beats: str = ""  # a file it writes to all the time; where it no longer does, it is ended and started again
 
 
 def ask(layout: Layout, request: dict[str, Any], *, pass_fd: int | None = None) -> dict[str, Any]:

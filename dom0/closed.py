@@ -1,8 +1,9 @@
 """Revision 0, "closed but SSH": what holds before any revision was confirmed, and when none can be loaded. Pure.
 
 Made from the host file alone, so it needs no database, no panel and no disk. The same chains and files as a
-rendered revision; the admin's SSH gets in on every card and over the VPN, the panel answers over the VPN (dom0's own
-OpenVPN is let in for that), machines keep their leases; nothing is forwarded, and of what comes to dom0 only answers to dom0's own questions are taken.
+rendered revision. The admin's SSH gets in on every card and over the VPN, the panel answers over the VPN (dom0's own
+OpenVPN is let in for that), machines keep their leases; nothing is forwarded, and of what else comes to dom0 only
+answers to its own questions are taken.
 """
 
 from __future__ import annotations

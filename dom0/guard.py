@@ -1,8 +1,8 @@
 """The guard: takes a revision on trial back at its deadline, whatever died or hangs. `python -m dom0.guard a` or `b`.
 
 Two of them run, the same in everything; the service manager starts again whichever ended, and each ends the other
-where it has stopped beating. So any one process may be killed or stopped at any moment. It knows no database, broker
-or panel: only dom0's own folder, the boot clock, and processes.
+where it has stopped beating, as the service manager does where both have. So any process may be killed or stopped at
+any moment. It knows no database, broker or panel: only dom0's own folder, the boot clock, and processes.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import socket
 import sys
 import threading
 import time
@@ -91,6 +92,9 @@ def _beat(fd: int) -> None:
 
 def _beat_once(fd: int) -> None:
     os.pwrite(fd, f"{trial.boot_time():020.3f}\n".encode(), 0)
+    if address := os.environ.get("NOTIFY_SOCKET"):  # systemd's watchdog
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.sendto(b"WATCHDOG=1", address.replace("@", "\0", 1))
 
 
 def _end_if_stopped(config: HostConfig, name: str) -> None:

@@ -243,7 +243,8 @@ def confirm(config: HostConfig, token: str, nonce: str) -> None:
             _rename(config, "pending", "confirmed")
         except FileNotFoundError:
             _refuse_over(config, token)
-        _note(config, token, standing.pending.revision if standing.pending else "", "confirmed", "operator")
+        with contextlib.suppress(OSError):  # the rename has decided; `read` knows it without this note
+            _note(config, token, standing.pending.revision if standing.pending else "", "confirmed", "operator")
 
 
 def take_back(config: HostConfig, by: str, say: Say) -> None:

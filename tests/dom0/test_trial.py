@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import socket
 import threading
 import time
 from dataclasses import asdict, replace
@@ -378,6 +379,16 @@ def test_a_pointer_nobody_can_read_is_a_trial_that_is_over(config: HostConfig, l
 def test_a_confirmed_pointer_nobody_can_read_means_closed(config: HostConfig, text: str) -> None:
     files.write_atomic(f"{config.state}/firewall/confirmed", text)
     assert trial.read(config).confirmed == "0"
+
+
+def test_a_beat_tells_systemds_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, open(tmp_path / "beat", "w") as beat:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        guard._beat_once(beat.fileno())
+        assert manager.recv(100) == b"WATCHDOG=1"
+    assert abs(float((tmp_path / "beat").read_text()) - trial.boot_time()) < 5
 
 
 # what is loaded

@@ -150,16 +150,23 @@ class Dom0:
         return (self.folder / "said").read_text(errors="replace")
 
     def guard(self) -> None:
-        """Start both guards and keep them running, as a service manager does."""
+        """Start both guards and keep them running, as a service manager with a watchdog does."""
         for name in ("a", "b"):
             self.guards[name] = self.start("dom0.guard", name)
         self.keeper.start()
 
     def _keep(self) -> None:
+        heard = dict.fromkeys(self.guards, ("", time.monotonic()))
         while not self.ending.wait(0.2):
             for name, process in self.guards.items():
+                beat = files.read_text(f"{self.config.run}/guard/{name}") or ""
                 if process.poll() is not None:
                     self.guards[name] = self.start("dom0.guard", name)
+                    heard[name] = (beat, time.monotonic())
+                elif beat != heard[name][0]:
+                    heard[name] = (beat, time.monotonic())
+                elif time.monotonic() - heard[name][1] > 2:
+                    process.kill()
 
     def standing(self) -> trial.Standing:
         return trial.read(self.config)

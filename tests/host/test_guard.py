@@ -157,6 +157,15 @@ def test_a_stopped_guard_is_ended_by_the_other(guarded, name: str) -> None:
     until(lambda: stopped.poll() is not None, 4, f"guard {name} is ended")
 
 
+def test_both_guards_stopped_are_started_again_in_time(guarded) -> None:
+    dom0, live = guarded
+    apply(dom0)
+    for guard in dom0.guards.values():
+        guard.send_signal(signal.SIGSTOP)
+    gone(dom0)
+    assert dom0.live() == live[OLD]
+
+
 def test_a_rollback_somebody_began_is_finished_by_the_guard() -> None:
     with world() as (dom0, live):
         dom0.load(NEW)
