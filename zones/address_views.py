@@ -47,7 +47,12 @@ def addresses(request: UserRequest) -> HttpResponse:
         )
         for row in found
     ]
-    context = {"rows": rows, "seen": bool(added), "has_host": Host.objects.exists(), "gone": len(gone)}
+    context = {
+        "rows": rows,
+        "seen": bool(added),
+        "has_host": Host.objects.exists(),
+        "gone": [row.address for row in found if row.pk in gone],
+    }
     return render(request, "zones/addresses.html", context)
 
 
