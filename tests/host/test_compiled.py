@@ -225,8 +225,12 @@ def restricted(**changes: object) -> Site:
 
 
 def test_only_to_a_public_address_holds_although_the_packet_goes_to_a_machine_by_then(world: World) -> None:
-    assert answer(WEB.ns, ONE, 25) == "mail-smtp 10.10.2.2"
-    world.apply(restricted(address=ONE))
+    with connect(WEB.ns, ONE, 25) as cut, connect(WEB.ns, TWO, 25) as spared:
+        assert echoes(cut)
+        assert echoes(spared)
+        world.apply(restricted(address=ONE))
+        assert not echoes(cut, timeout_s=0.8)
+        assert echoes(spared)
     assert closed(WEB.ns, ONE, 25)
     assert answer(WEB.ns, TWO, 25) == "mail-smtp 10.10.2.2"
     assert answer(WEB.ns, bare.NEIGHBOUR, 25) == f"inet0-smtp {TWO}"
