@@ -80,15 +80,15 @@ def site(services: int, target: Machine) -> Site:
     )
 
 
-def flush_and_add(wanted: Site) -> None:
-    """The seed's way: everything open and empty, then one `iptables` process a rule."""
+def flush_and_add(wanted: Site, *, most: int = 10_000) -> None:
+    """The seed's way: everything open and empty, then one `iptables` process a rule, at most so many of them."""
 
     def work() -> None:
         empty = "*{}\n" + "".join(f":{c} ACCEPT [0:0]\n" for c in ("PREROUTING", "OUTPUT")) + "COMMIT\n"
         for table in ("raw", "nat"):
             run(("iptables-restore",), stdin=empty.format(table))
         run(("iptables-restore",), stdin="*filter\n:INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\nCOMMIT\n")
-        for line in render.commands(wanted)[:400]:
+        for line in render.commands(wanted)[:most]:
             words = tuple(shlex.split(line))
             if words[0] == "iptables":
                 run(words, ok_codes=(0, 1))
