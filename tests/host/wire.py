@@ -52,7 +52,8 @@ def ip(*words: str) -> str:
 
 
 def command(ns: str, *argv: str) -> str:
-    return subprocess.run(("ip", "netns", "exec", ns, *argv), check=True, capture_output=True, text=True).stdout
+    enter = ("nsenter", f"--net={ns}") if ns.startswith("/") else ("ip", "netns", "exec", ns)
+    return subprocess.run((*enter, *argv), check=True, capture_output=True, text=True).stdout
 
 
 class Server:
