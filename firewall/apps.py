@@ -31,3 +31,4 @@ class FirewallConfig(AppConfig):
         register_observer(watch.observe)
         registry.search(shown.search)
         registry.fragment("zone.detail", shown.zone_fragment)
+        registry.fragment("policy.cell", shown.cell_fragment)

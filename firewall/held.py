@@ -8,7 +8,7 @@ from typing import Literal
 from django.utils import timezone
 
 from firewall import lint, rows
-from firewall.models import CustomRule, Revision, ZoneRestriction
+from firewall.models import CustomRule, ZoneRestriction
 from firewall.own_rules import Wanted
 from firewall.specs import PLACES, Restriction, Site
 from hosts.models import Host
@@ -62,15 +62,9 @@ class Heap:
     zone: int | None = None
 
 
-def in_force(host: Host) -> Revision | None:
-    """The revision on trial, else the one that was confirmed last."""
-    states = Revision.State
-    return Revision.objects.filter(host=host, state__in=(states.TRIAL, states.LIVE)).order_by("-number").first()
-
-
 def restrictions(host: Host) -> tuple[Heap, ...]:
     """Every zone with its restrictions (3 queries)."""
-    base = rows.site_in(in_force(host)).restrictions
+    base = rows.site_in(rows.tried_or_live(host).first()).restrictions
     zones = list(Zone.objects.filter(host=host))
     wished = [(row, rows.restriction_of(row)) for row in rows.restrictions(host)]
     specs = {spec for _, spec in wished}
@@ -106,7 +100,7 @@ def says(spec: Restriction) -> str:
 
 def own_rules(host: Host) -> tuple[Heap, ...]:
     """Every place with its rules, in the order in which packets meet them (9 queries)."""
-    base = {(rule.place, rule.rule) for rule in rows.site_in(in_force(host)).custom}
+    base = {(rule.place, rule.rule) for rule in rows.site_in(rows.tried_or_live(host).first()).custom}
     wished = list(CustomRule.objects.filter(host=host).select_related("author"))
     known = {(row.place, row.rule) for row in wished}
     site = rows.site_of(host) if wished else Site()

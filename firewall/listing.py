@@ -12,7 +12,7 @@ from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.http import QueryDict
 
 from firewall import rows
-from firewall.models import Proto, PublishedService, Revision
+from firewall.models import Proto, PublishedService
 from firewall.specs import Service
 from hosts.models import Host
 from machines.models import Machine
@@ -143,9 +143,7 @@ def listing(host: Host, sifted: Filter, page: str | None) -> Listing:
 
 def _in_force(host: Host) -> dict[str, dict[str, Any]]:
     """Services of the revision on trial, else of the one in force, by name; as plain data: only a few are looked at."""
-    states = Revision.State
-    held = Revision.objects.filter(host=host, state__in=(states.TRIAL, states.LIVE)).order_by("-number")
-    site = held.values_list("site", flat=True).first()
+    site = rows.tried_or_live(host).values_list("site", flat=True).first()
     return {data["name"]: data for data in (site or {}).get("services", ())}
 
 

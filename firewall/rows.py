@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from firewall import specs
@@ -41,6 +41,13 @@ def site_of(host: Host) -> Site:
 def live_revision(host: Host) -> Revision | None:
     """The revision in force, as far as the panel knows."""
     return Revision.objects.filter(host=host, state=Revision.State.LIVE).select_related("author").first()
+
+
+def tried_or_live(host: Host) -> QuerySet[Revision]:
+    """The revision on trial, if any, then the one in force: what the next apply is compared with by the pages."""
+    states = Revision.State
+    # An old revision may be on trial again while a newer one is in force.
+    return Revision.objects.filter(host=host, state__in=(states.TRIAL, states.LIVE)).order_by("-state")
 
 
 def site_in(revision: Revision | None) -> Site:

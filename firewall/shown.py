@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Protocol, cast
 
 from django.db.models import Q
 from django.http import HttpRequest
@@ -14,13 +14,26 @@ from django.utils.text import capfirst
 
 from accounts.access import may_somewhere
 from accounts.models import User
-from firewall import rows, services
+from firewall import rows
+from firewall.effective import effective
 from firewall.models import CustomRule, PublishedService, ZoneRestriction
+from firewall.specs import Site
+from firewall.waiting import waiting
 from hosts.models import Host
 from machines.models import Machine
 from machines.published import Published
+from ui import words
 from ui.registry import Attention, Found
 from zones.models import Zone
+
+
+class Pair(Protocol):
+    """A cell of the policy grid somebody looks at."""
+
+    host: Host
+    site: Site
+    source: str
+    target: str
 
 
 def published_of(machines: Sequence[Machine], certain: bool = True) -> dict[int, list[Published]]:
@@ -52,17 +65,22 @@ def attention(request: HttpRequest) -> Iterator[Attention]:
     if not may_somewhere(cast(User, request.user), "firewall.apply"):
         return
     for host in Host.objects.all():
-        pending = services.pending(host)
-        count = len(pending.changes)
-        # Before the first apply a host without zones has nothing to protect.
-        if count and pending.wished.zones:
+        base = rows.tried_or_live(host).values_list("pk", flat=True).first()
+        found = waiting(host, base)
+        if found.count:
             yield Attention(
                 state="wait",
-                title=f"{count} firewall change{'' if count == 1 else 's'} not applied",
-                text=f"{capfirst(pending.changes[0].sentence)}{' and more' if count > 1 else ''}.",
+                title=f"{words.count(found.count, 'firewall change')} not applied",
+                text=f"{capfirst(found.first)}{' and more' if found.count > 1 else ''}.",
                 url=f"{reverse('firewall:changes')}?host={host.name}",
                 button="Show what changes",
             )
+
+
+def cell_fragment(request: HttpRequest, pair: Pair) -> str:
+    """What a cell of the policy comes to, on its editor (`pair` has host, site, source and target)."""
+    found = effective(pair.site, pair.source, pair.target, rows.machine_names(pair.host))
+    return render_to_string("firewall/_cell.html", {"effective": found, "target": pair.target}, request=request)
 
 
 def expired(request: HttpRequest) -> Iterator[Attention]:
