@@ -23,5 +23,7 @@ class Taking(forms.BaseForm):
 
     def focus(self) -> None:
         """Have the first field that is wrong, or else the first one, take the focus."""
+        for field in self.fields.values():
+            field.widget.attrs.pop("autofocus", None)
         first = next((bound for bound in self if bound.errors), self[next(iter(self.fields))])
         first.field.widget.attrs["autofocus"] = True

@@ -120,6 +120,8 @@ def _asked(
             form.take(error)
         except Refused as error:
             refused = error
+    if form.errors:
+        form.focus()
     status = 409 if refused else 422 if form.errors else 200
     return render(request, template, {"form": form, "refused": refused, "zone": zone}, status=status)
 
