@@ -20,9 +20,11 @@ from firewall import rows
 from firewall.models import PublishedService, Revision, Watched
 from firewall.plan import CLOSED
 from firewall.specs import from_dict
-from hosts.models import Host
+from hosts.models import Host, Job
 
 S = Revision.State
+#: A job that ended so lately may be the one whose outcome is booked now.
+ASKED = timedelta(minutes=10)
 
 
 def standing() -> Standing:
@@ -60,10 +62,12 @@ def _in_force(host: Host, name: str) -> None:
     if live is None:
         if ended:
             PublishedService.objects.filter(host=host).update(live=False)
+            _log_by_hand(host, "firewall.stop")
     elif live.state != S.LIVE:
         now = timezone.now()
         Revision.objects.filter(pk=live.pk).update(state=S.LIVE, live_at=now, until=None, nonce="")
         _services(host, live)
+        _log_by_hand(host, "firewall.confirm", live)
 
 
 def _services(host: Host, live: Revision) -> None:
@@ -92,7 +96,24 @@ def _taken_back(host: Host, tried: str, says: Standing) -> None:
         Revision.objects.filter(pk=revision.pk).update(state=S.RETURNED, until=None, nonce="")
         ended = [o for o in says.outcomes.values() if o.revision == revision.name and o.outcome == "returned"]
         by = max(ended, key=lambda o: o.at).by if ended else "guard"
-        if by != "operator":  # whose own job says so
-            thing = Thing(kind="firewall", id=str(host.pk), text=f"firewall of {host.name}")
+        if by == "operator":
+            _log_by_hand(host, "firewall.return", revision)
+        else:
             data = {"revision": revision.number, "by": by}
-            log.record(SYSTEM, "firewall.return", thing, why=f"nobody kept it in {revision.seconds} s", data=data)
+            why = f"nobody kept it in {revision.seconds} s"
+            log.record(SYSTEM, "firewall.return", _thing(host), why=why, data=data)
+
+
+def _log_by_hand(host: Host, action: str, revision: Revision | None = None) -> None:
+    """What root did on dom0 itself; what a person asked for here is logged by its job."""
+    jobs = Job.objects.filter(host=host, kind=action).filter(
+        models.Q(ended=None) | models.Q(ended__gt=timezone.now() - ASKED)
+    )
+    if any(revision is None or job.args.get("revision") == revision.pk for job in jobs):
+        return
+    data = {"revision": revision.number} if revision else {}
+    log.record(SYSTEM, action, _thing(host), why="by hand on dom0", data=data)
+
+
+def _thing(host: Host) -> Thing:
+    return Thing(kind="firewall", id=str(host.pk), text=f"firewall of {host.name}")

@@ -158,7 +158,7 @@ def test_what_is_in_force_or_was_never_tried_is_said_to_be_so(me, host, live, zo
         trials.revision_return(me, Revision.objects.get(number=2))
 
 
-@pytest.mark.parametrize(("by", "entries"), [("guard", 1), ("boot", 1), ("operator", 0)])
+@pytest.mark.parametrize(("by", "entries"), [("guard", 1), ("boot", 1), ("operator", 1)])
 def test_what_was_taken_back_is_marked_so_and_the_wishes_stay(host, live, trial, web, by, entries) -> None:
     says.taken_back(trial, by=by, confirmed=live.name)
     trial.refresh_from_db()
@@ -167,6 +167,16 @@ def test_what_was_taken_back_is_marked_so_and_the_wishes_stay(host, live, trial,
     assert dict(PublishedService.objects.values_list("name", "live")) == {"DomiWEB": True, "More": False}
     assert Entry.objects.filter(action="firewall.return", actor_name="fridu").count() == entries
     assert trials.on_trial(host) is None
+
+
+def test_what_root_does_on_dom0_itself_is_logged_too_and_what_was_asked_here_once(me, host, live, trial) -> None:
+    by_hand = Entry.objects.filter(why="by hand on dom0")
+    assert [e.action for e in by_hand] == ["firewall.confirm"], "revision 1: no job here asked for that"
+    trials.revision_return(me, trial)
+    says.taken_back(trial, by="operator", confirmed=live.name)
+    assert by_hand.count() == 1
+    booking.book(host, Standing(confirmed="0"))
+    assert [e.action for e in by_hand.order_by("seq")] == ["firewall.confirm", "firewall.stop"]
 
 
 def test_booking_twice_changes_and_logs_nothing_more(host, live, trial) -> None:
