@@ -242,9 +242,9 @@ class Site:
 
     @cached_property
     def nics(self) -> tuple[str, ...]:
-        """Cards towards the Internet, each once: those of addresses and services, then the host's others."""
-        named = [a.nic for a in self.addresses] + [s.nic for s in self.services if s.nic] + list(self.cards)
-        return tuple(dict.fromkeys(named))
+        """Cards towards the Internet, each once: those of addresses, the host's others, then any a service names."""
+        served = sorted({s.nic for s in self.services if s.nic})
+        return tuple(dict.fromkeys((*(a.nic for a in self.addresses), *self.cards, *served)))
 
     @cached_property
     def published(self) -> tuple[Service, ...]:

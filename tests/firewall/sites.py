@@ -50,7 +50,7 @@ def services(draw: st.DrawFn, zones: tuple[Zone, ...], name: str) -> Service:
             target_port=inner,
             zone=zone.number,
         )
-    where = draw(st.sampled_from([(None, None), (None, "eth0"), (IPS[0], "eth0")]))
+    where = draw(st.sampled_from([(None, None), (None, "eth0"), (None, "eth3"), (None, "eth2"), (IPS[0], "eth0")]))
     return Service(**common, external=where[0], nic=where[1])
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import replace
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dom0 import chains
-from firewall import lint, render, rules
+from firewall import lint, nat, render, rules
 from firewall.specs import Site, as_dict, from_dict
 from tests.dom0.kernel import Kernel
 from tests.firewall.sites import sites
@@ -25,14 +26,13 @@ def test_a_site_renders_to_the_same_bytes_and_survives_json(site: Site) -> None:
 
 @given(sites(), st.randoms())
 def test_the_order_objects_came_in_does_not_matter(site: Site, random) -> None:
-    """But for zones' and restrictions' own order, which says something, and cards', which names the first."""
+    """But for zones', restrictions' and addresses' own order, which says something."""
     shuffled = replace(
         site,
         services=tuple(random.sample(site.services, len(site.services))),
         policy=tuple(random.sample(site.policy, len(site.policy))),
-        cards=("eth0", "eth1", "eth2"),
     )
-    assert render.files(shuffled) == render.files(replace(site, cards=("eth0", "eth1", "eth2")))
+    assert render.files(shuffled) == render.files(site)
 
 
 @given(sites(), sites())
@@ -59,6 +59,36 @@ def test_every_rule_stands_in_a_chain_of_its_table_and_every_jump_leads_to_one(s
         assert {rule.chain for rule in table.rules} <= set(table.chains)
         targets = {found[1] for rule in table.rules if (found := re.search(r" ?-j (fr-\S+)$", rule.args))}
         assert targets <= set(table.chains)
+
+
+@given(sites(most_services=30), sites(most_services=30))
+def test_buckets_and_shelves_of_them_hold_all_that_one_long_chain_would(old: Site, new: Site) -> None:
+    with mock.patch.object(nat, "BUCKET_ABOVE", 2), mock.patch.object(nat, "SHELVES_ABOVE", 5):
+        kernel = Kernel()
+        for site in (old, new):
+            text = render.v4(site)
+            kernel.restore(chains.splice(text, kernel.save()))
+            assert chains.ours(kernel.save()) == chains.wanted(text)
+            for service in site.published:
+                # Both ends of a range are led to its rule.
+                for port in {service.port_first, service.port_last}:
+                    assert service.name in led(kernel, service.external or "", service.proto, port)
+
+
+def led(kernel: Kernel, ip: str, proto: str, port: int) -> list[str]:
+    """Names of the services whose rules a packet to this end can meet."""
+    found: list[str] = []
+    ways = [f"fr-dn-{ip}"]
+    while ways:
+        for rule in kernel.rules["nat"][ways.pop()]:
+            words = rule.split()
+            low, _, high = words[words.index("--dport") + 1].partition(":")
+            if words[1] == proto and int(low) <= port <= int(high or low):
+                if words[-1].startswith("fr-dn-"):
+                    ways.append(words[-1])
+                else:
+                    found.append(words[words.index("--comment") + 1])
+    return found
 
 
 @given(sites())
