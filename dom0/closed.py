@@ -73,10 +73,7 @@ def _filter(config: HostConfig) -> str:
     if config.vpn_port:
         # The tunnel itself, without which nobody is on that interface.
         ways += [f"-i {card} -p udp -m udp --dport {config.vpn_port}" for card in _cards(config)]
-    # OpenVPN pings its clients by itself, and their answers would keep the tunnel open.
-    sport = f"-p udp -m udp --sport {config.vpn_port} -m conntrack --ctstate NEW"
     rules = (
-        *(f"fr-out -o {card} {sport} -j DROP" for card in _cards(config) if config.vpn_port),
         f"fr-in {ANSWERS}",
         "fr-in -i lo -j ACCEPT",
         "fr-in -j fr-admin",

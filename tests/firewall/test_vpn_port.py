@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from dom0 import closed
-from dom0.host import HostConfig, Nic
 from firewall import render
 from firewall.specs import Site, Vpn
 
@@ -22,17 +20,3 @@ def test_the_servers_own_pings_begin_no_flow(production: Site) -> None:
 
 def test_a_server_elsewhere_needs_no_rule(production: Site) -> None:
     assert "--sport 44096" not in render.files(production).v4
-
-
-def test_while_all_but_ssh_is_closed_the_vpn_is_too() -> None:
-    config = HostConfig(
-        name="h",
-        libvirt="lxc:///system",
-        volumes="/v",
-        nics=(Nic(name="eth0", addresses=("91.121.65.140",)),),
-        vpn_interface="tun0",
-        vpn_network="10.10.95.0/24",
-        vpn_port=44096,
-    )
-    assert RULE in "\n".join(closed.files(config).values())
-    assert "--sport" not in "\n".join(closed.files(replace(config, vpn_port=0)).values()).replace("--sport 6", "")
