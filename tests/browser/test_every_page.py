@@ -35,7 +35,7 @@ def routes(patterns, space=""):
 @pytest.fixture
 def things(fulup, isp, web_dom, zones):
     """What a route's number may stand for."""
-    from firewall.models import Revision
+    from firewall.models import PublishedService, Revision, ZoneRestriction
     from hosts.models import Job
     from zones.models import VpnPeer
 
@@ -43,6 +43,11 @@ def things(fulup, isp, web_dom, zones):
     job = Job.objects.create(
         kind="machine.create", host=isp, title="Create X", target_kind="machine", target_id=0, target_text="X",
         actor=fulup, state="done",
+    )  # fmt: skip
+    tried = Job.objects.create(
+        kind="firewall.try", host=isp, title="Try an own rule in before-input", target_kind="own rules",
+        target_id=isp.pk, target_text="own rules", actor=fulup, state="approved",
+        args={"rules": [{"place": "before-input", "rule": "-j ACCEPT", "reason": "r", "expires": None}]},
     )  # fmt: skip
     return {
         "hosts:job": job.pk,
@@ -54,6 +59,11 @@ def things(fulup, isp, web_dom, zones):
         "zones:vpn_revoke": VpnPeer.objects.create(host=isp, user=fulup, name="fulup-laptop", address="10.10.95.2").pk,
         "machines": web_dom.pk,
         "firewall:revision": Revision.objects.get().pk,
+        "firewall:again": Revision.objects.get().pk,
+        "firewall:change": PublishedService.objects.first().pk,
+        "firewall:unpublish": PublishedService.objects.first().pk,
+        "firewall:restriction_change": ZoneRestriction.objects.get().pk,
+        "firewall:custom_tried": tried.pk,
     }
 
 
