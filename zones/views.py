@@ -58,9 +58,11 @@ def detail(request: UserRequest, pk: int) -> HttpResponse:
 def _detail(request: UserRequest, zone: Zone, refused: Refused | None = None) -> HttpResponse:
     leases = seen.leases_of(zone)
     machines = [(row, leases.pop(row.mac, None)) for row in zone.machines.select_related("owner")]
+    kept = [(row, leases.pop(row.mac, None)) for row in zone.expected.all()]
     context = {
         "zone": zone,
         "machines": [(row, lease, seen.ends(lease) if lease else None) for row, lease in machines],
+        "kept": [(row, lease, seen.ends(lease) if lease else None) for row, lease in kept],
         "running": sum(row.observed == "running" for row, _ in machines),
         "strangers": [(lease, seen.ends(lease)) for lease in sorted(leases.values(), key=lambda each: each.address)],
         "rates": (rates.say(zone.in_kbit), rates.say(zone.out_kbit)),

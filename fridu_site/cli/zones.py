@@ -166,7 +166,7 @@ def _show(call: Call, zone: Zone) -> int:
     """Who is expected at which address, and who has which lease."""
     leases = seen.leases_of(zone)
     call.say(f"{zone.name}  {zone.cidr} on {zone.bridge} of {zone.host}")
-    for machine in zone.machines.all():
+    for machine in (*zone.machines.all(), *zone.expected.all()):
         lease = leases.pop(machine.mac, None)
         has = "no lease" if lease is None else "has it" if lease.address == machine.address else f"has {lease.address}"
         call.say(f"  {machine.address:<15}  {machine.name:<31}  {has}")

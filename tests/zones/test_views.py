@@ -208,6 +208,18 @@ def test_a_machine_that_still_has_its_former_address_is_named(as_fulup, host, we
     assert "a restart changes it at once" in page
 
 
+def test_a_machine_of_the_former_box_is_no_stranger(as_fulup, host, web_dom):
+    from machines.models import Expected
+
+    Expected.objects.create(
+        host=host, zone=web_dom.zone, name="Old", address="10.10.2.9", mac="aa:bb:cc:dd:ee:09", vif="fr0a0a0209"
+    )
+    seen_leases(host, ["10.10.2.9", "aa:bb:cc:dd:ee:09", "old", 0])
+    page = text(as_fulup.get(reverse("zones:detail", args=[web_dom.zone.pk])))
+    assert "Leases of strangers" not in page
+    assert "has it" in page[page.index("former box") :]
+
+
 def test_a_hostile_name_in_a_lease_is_text(as_fulup, host, web_dom):
     """The grammar keeps such a name out; should it come in, the page escapes it."""
     seen_leases(host, ["10.10.2.120", "02:00:00:00:00:01", "<script>alert(1)</script>", 0])
