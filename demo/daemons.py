@@ -60,6 +60,7 @@ panel_port = {panel_port}
 [[nic]]
 name = "eth0"
 addresses = ["{first}", "{failover}"]
+may_add = true
 """
 LIBVIRTD_CONF = """\
 unix_sock_group = "root"
