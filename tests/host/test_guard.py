@@ -17,6 +17,7 @@ import pytest
 
 from dom0 import execute, files, flows, holders, loading, members, network, policy, runner, trial, writer
 from dom0.errors import Refused
+from dom0.host import HostConfig
 from dom0.state import State
 from dom0.steps import Command, Step
 from tests.host.guarded import NEW, OLD, OTHER, PANEL, Dom0, children, revision, until
@@ -454,11 +455,10 @@ def test_many_dry_runs_at_once_are_in_nobodys_way_and_leave_nothing() -> None:
     until(lambda: spaces() <= before, 5, "no namespace left")
 
 
-def test_rules_of_the_legacy_backend_are_refused(guarded, monkeypatch: pytest.MonkeyPatch) -> None:
-    dom0, _ = guarded
-    monkeypatch.setattr(runner, "PATH", f"{dom0.folder}/bin:{runner.PATH}")
-    (dom0.folder / "bin").mkdir()
-    (dom0.folder / "bin" / "iptables").symlink_to("/usr/sbin/xtables-legacy-multi")
+@pytest.mark.parametrize("program", ["iptables", "ip6tables"])
+def test_rules_of_the_legacy_backend_are_refused(tmp_path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    monkeypatch.setattr(runner, "PATH", f"{tmp_path}:{runner.PATH}")
+    (tmp_path / program).symlink_to("/usr/sbin/xtables-legacy-multi")
     with pytest.raises(Refused, match="legacy") as refused:
-        policy.live(dom0.config, ("v4",))
+        policy.live(HostConfig(name="", libvirt="", volumes=""), ())
     assert "update-alternatives" in refused.value.note
