@@ -32,14 +32,15 @@ def live(config: HostConfig, families: Iterable[str]) -> dict[str, str]:
     A family of which nothing is loaded is absent. Raises CommandFailed where the host can't be asked, Refused where
     its iptables is the old one.
     """
-    refuse_legacy(_version(Path(shutil.which("iptables", path=runner.PATH) or "iptables").resolve()))
+    for program in ("iptables", "ip6tables"):  # each may lead elsewhere
+        refuse_legacy(_version(program, Path(shutil.which(program, path=runner.PATH) or program).resolve()))
     found = {family: _seen.text(family, partial(_live, family)) for family in families}
     return {family: text for family, text in found.items() if text}
 
 
-@lru_cache(maxsize=4)  # by what `iptables` leads to: update-alternatives may lead it elsewhere at any time
-def _version(program: Path) -> str:
-    return runner.run(("iptables", "--version")).stdout
+@lru_cache(maxsize=4)  # by what the name leads to: update-alternatives may lead it elsewhere at any time
+def _version(program: str, leads_to: Path) -> str:
+    return runner.run((program, "--version")).stdout
 
 
 def refuse_legacy(version: str) -> None:
