@@ -72,6 +72,16 @@ def of(host: Host) -> Mapping[Key, Count]:
     }
 
 
+def told(host: Host) -> Mapping[Key, str]:
+    """The same in words: "412 connections since Monday"."""
+    words = {Counter.Kind.SERVICE: "connection"}
+    found = {}
+    for (kind, name), each in of(host).items():
+        word = words.get(Counter.Kind(kind), "packet")
+        found[(kind, name)] = f"{each.count} {word}{'' if each.count == 1 else 's'} since Monday"
+    return found
+
+
 def watch(host: Host, state: State) -> None:
     """Observer: look at the host's counters every half minute, and add what came."""
     if time.monotonic() < _due.get(host.pk, 0):

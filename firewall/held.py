@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from django.utils import timezone
 
-from firewall import lint, rows
-from firewall.models import CustomRule, ZoneRestriction
+from firewall import counters, lint, rows
+from firewall.models import Counter, CustomRule, ZoneRestriction
 from firewall.own_rules import Wanted
 from firewall.specs import PLACES, Restriction, Site
 from hosts.models import Host
@@ -42,6 +43,7 @@ class Held:
     where: str = ""
     row: ZoneRestriction | CustomRule | None = None
     remarks: tuple[str, ...] = ()
+    counted: str = ""
 
     @property
     def mark(self) -> str:
@@ -63,11 +65,12 @@ class Heap:
 
 
 def restrictions(host: Host) -> tuple[Heap, ...]:
-    """Every zone with its restrictions (3 queries)."""
+    """Every zone with its restrictions (4 queries)."""
     base = rows.site_in(rows.tried_or_live(host).first()).restrictions
     zones = list(Zone.objects.filter(host=host))
     wished = [(row, rows.restriction_of(row)) for row in rows.restrictions(host)]
     specs = {spec for _, spec in wished}
+    met = counters.told(host)
     return tuple(
         Heap(
             title=zone.name,
@@ -75,7 +78,13 @@ def restrictions(host: Host) -> tuple[Heap, ...]:
             zone=zone.pk,
             held=(
                 *(
-                    Held(row=row, name=row.name, what=says(spec), state="holds" if spec in base else "new")
+                    Held(
+                        row=row,
+                        name=row.name,
+                        what=says(spec),
+                        state="holds" if spec in base else "new",
+                        counted=met.get((Counter.Kind.RESTRICTION, f"{zone.number}/{row.name}"), ""),
+                    )
                     for row, spec in wished
                     if row.zone_id == zone.pk
                 ),
@@ -99,17 +108,18 @@ def says(spec: Restriction) -> str:
 
 
 def own_rules(host: Host) -> tuple[Heap, ...]:
-    """Every place with its rules, in the order in which packets meet them (9 queries)."""
+    """Every place with its rules, in the order in which packets meet them (10 queries)."""
     base = {(rule.place, rule.rule) for rule in rows.site_in(rows.tried_or_live(host).first()).custom}
     wished = list(CustomRule.objects.filter(host=host).select_related("author"))
     known = {(row.place, row.rule) for row in wished}
     site = rows.site_of(host) if wished else Site()
+    met = counters.told(host) if wished else {}
     return tuple(
         Heap(
             title=place,
             sub=MEANT[place],
             held=(
-                *(_own(row, (row.place, row.rule) in base, site) for row in wished if row.place == place),
+                *(_own(row, (row.place, row.rule) in base, site, met) for row in wished if row.place == place),
                 *(Held(what=rule, state="ends") for at, rule in sorted(base - known) if at == place),
             ),
         )
@@ -117,8 +127,10 @@ def own_rules(host: Host) -> tuple[Heap, ...]:
     )
 
 
-def _own(row: CustomRule, holds: bool, site: Site) -> Held:
+def _own(row: CustomRule, holds: bool, site: Site, met: Mapping[tuple[str, str], str]) -> Held:
     over = row.expires is not None and row.expires <= timezone.now()
     state: State = "over" if over else "holds" if holds else "new"
     said = lint.custom_problems(Wanted(place=row.place, rule=row.rule, reason=row.reason).spec, site)
-    return Held(row=row, what=row.rule, state=state, remarks=tuple(p.sentence for p in said if not p.blocks))
+    counted = met.get((Counter.Kind.CUSTOM, f"{row.place}: {row.rule}"), "")
+    remarks = tuple(p.sentence for p in said if not p.blocks)
+    return Held(row=row, what=row.rule, state=state, remarks=remarks, counted=counted)

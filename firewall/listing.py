@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from urllib.parse import urlencode
 
@@ -11,8 +11,8 @@ from django.core.paginator import Page, Paginator
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.http import QueryDict
 
-from firewall import rows
-from firewall.models import Proto, PublishedService
+from firewall import counters, rows
+from firewall.models import Counter, Proto, PublishedService
 from firewall.specs import Service
 from hosts.models import Host
 from machines.models import Machine
@@ -73,6 +73,7 @@ class Line:
     zone: str
     state: State
     was: str = ""
+    counted: str = ""
 
     @property
     def mark(self) -> str:
@@ -122,14 +123,16 @@ def to_words(service: Service, names: Mapping[str, str]) -> str:
 
 
 def listing(host: Host, sifted: Filter, page: str | None) -> Listing:
-    """Read one page of it (8 queries, however many services)."""
+    """Read one page of it (9 queries, however many services)."""
     base = _in_force(host)
     found = Paginator(_found(host, sifted), A_PAGE).get_page(page)
     names = set(PublishedService.objects.filter(host=host).values_list("name", flat=True))
     zones = {zone.number: zone for zone in Zone.objects.filter(host=host)}
     gone = [_service(data) for name, data in base.items() if name not in names] if found.number == 1 else []
     machines = _machines(host, [*(row.target for row in found), *(service.target for service in gone)])
-    lines = [_line(row, base, machines) for row in found]
+    told = counters.told(host)
+    counted = {name: words for (kind, name), words in told.items() if kind == Counter.Kind.SERVICE}
+    lines = [replace(_line(row, base, machines), counted=counted.get(row.name, "")) for row in found]
     closing = (_closing(service, machines, zones) for service in gone)
     return Listing(
         filter=sifted,
