@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dom0.members import INSIDE, ZNET
+from dom0.members import INSIDE, OWN_LEASE, ZNET
 from firewall import nat
 from firewall.nat import BUCKET_ABOVE
 from firewall.rule import ECHO, Rule, Table, accept, match, policy_name, sent_to, span
@@ -204,11 +204,10 @@ def _from_zones(site: Site) -> Iterator[Rule]:
     """What a machine may ask dom0 for: DHCP, DNS, ping, and single ports the policy names."""
     # From a client's port only: from any other, each question would be a connection more. Before the share, for all
     # machines without an address yet are one to it.
-    lease = "-p udp -m udp --sport 68 --dport 67"
-    yield Rule(chain="fr-zin", args=f"-d 255.255.255.255/32 {lease} -j ACCEPT")
+    yield Rule(chain="fr-zin", args=f"-d 255.255.255.255/32 {OWN_LEASE} -j ACCEPT")
     yield Rule(chain="fr-zin", args="-m addrtype ! --dst-type LOCAL --limit-iface-in -j DROP")
     yield Rule(chain="fr-zin", args="-j fr-share")
-    yield Rule(chain="fr-zin", args=f"{lease} -j ACCEPT")
+    yield Rule(chain="fr-zin", args=f"{OWN_LEASE} -j ACCEPT")
     yield Rule(chain="fr-zin", args="-p udp -m udp --dport 53 -j ACCEPT")
     yield Rule(chain="fr-zin", args="-p tcp -m tcp --dport 53 -j ACCEPT")
     yield Rule(chain="fr-zin", args=f"{ECHO} -j ACCEPT")

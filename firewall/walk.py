@@ -312,6 +312,7 @@ _READERS: Mapping[str, Callable[[Words], Test | None]] = {
     "--limit": _always(True),
     "--connlimit-above": _always(False),
     "--pkt-type": _always(False),
+    "--bytecode": _always(True),
     "--hashlimit-above": _always(False),
     "--icmp-type": _always(True),
 }
