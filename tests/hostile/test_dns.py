@@ -69,7 +69,7 @@ def zone_spec(folder: Path, name: str, number: int, *, isolated: bool) -> ZoneSp
 
 def start(spec: ZoneSpec, resolvers: Path) -> subprocess.Popen[bytes]:
     for path in (spec.files.ethers, spec.files.hosts):
-        Path(path).mkdir(parents=True)
+        Path(path).mkdir(parents=True, exist_ok=True)
     for path in (spec.files.conf, spec.files.leases):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     # What dom0's own resolv.conf would say.
