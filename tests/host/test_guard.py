@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +21,7 @@ from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import State
 from dom0.steps import Command, Step
-from tests.host.guarded import NEW, OLD, OTHER, PANEL, Dom0, children, revision, until
+from tests.host.guarded import NEW, OLD, OTHER, PANEL, ROOT, Dom0, children, revision, until
 from tests.host.wire import Server, connect, echoes, inside
 
 pytestmark = pytest.mark.host
@@ -440,19 +441,24 @@ def test_the_dry_run_refuses_what_test_lets_through(tmp_path, table: str, rules:
     assert rules.splitlines()[-1] in refused.value.message or "nowhere" in said
 
 
-def test_many_dry_runs_at_once_are_in_nobodys_way_and_leave_nothing() -> None:
-    def spaces() -> set[str]:
-        found = set()
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                found.add(str((process / "ns" / "net").readlink()))
-        return found
-
-    before = spaces()
-    with world() as (dom0, _), ThreadPoolExecutor(6) as many:
+def test_many_dry_runs_at_once_are_in_nobodys_way() -> None:
+    with world() as (dom0, live), ThreadPoolExecutor(6) as many:
         texts = loading.revision(dom0.config, NEW)
         list(many.map(lambda _: policy.try_files(texts), range(12)))
-    until(lambda: spaces() <= before, 5, "no namespace left")
+        assert dom0.live() == live[OLD]
+
+
+def test_a_dry_run_that_is_killed_leaves_no_namespace() -> None:
+    script = (
+        "import time; from dom0.runner import own_network as own\nwith own() as n: print(n, flush=True), time.sleep(60)"
+    )
+    argv = (sys.executable, "-c", script)
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, cwd=ROOT) as trying:
+        assert trying.stdout is not None
+        network = Path(trying.stdout.readline().strip())
+        assert network.readlink() != Path("/proc/self/ns/net").readlink()
+        trying.kill()
+    until(lambda: not network.exists(), 5, "its namespace is gone")
 
 
 @pytest.mark.parametrize("program", ["iptables", "ip6tables"])
