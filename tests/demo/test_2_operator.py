@@ -75,25 +75,32 @@ def test_a_published_service_answers_and_an_unpublished_one_is_cut(demo: Demo, s
     expect(page.get_by_text("Opens").first).to_be_visible()
     expect(page.locator("ul.diff")).to_contain_text("tcp 2525 of 91.121.65.140")
     assert not demo.opens("91.121.65.140", 2525), "shown, not yet applied"
-    apply(page)
+    apply(demo, page)
     assert demo.greeting("91.121.65.140", 2525) == f"220 {NEW} ESMTP"
     with established(demo, "91.121.65.140", 2525) as link:
         assert link.alive()
         page.goto("/firewall/services/")
+        page.get_by_role("link", name="Unpublish NewMail").click()
         page.get_by_role("button", name="Unpublish NewMail").click()
         page.goto("/firewall/")
         expect(page.locator("ul.diff")).to_contain_text("Closes")
-        apply(page)
+        apply(demo, page)
         assert not link.alive(), "the established connection must be cut"
     assert not demo.opens("91.121.65.140", 2525)
 
 
-def apply(page: Page) -> None:
-    """Apply exactly the changes on show; wait for the job's end."""
+def apply(demo: Demo, page: Page) -> None:
+    """Apply exactly the changes on show, and keep them on the page of the trial."""
     if "/firewall/" not in page.url or "services" in page.url:
         page.goto("/firewall/")
-    page.get_by_role("button", name="Apply", exact=True).click()
-    expect(page.get_by_text("Done.", exact=True)).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Apply on trial").click()
+    page.wait_for_url("**/firewall/trial/**")
+    keep = page.locator("#keep")
+    expect(keep).to_have_text(re.compile(r"Keep revision \d+"), timeout=30_000)
+    number = int(keep.inner_text().split()[-1])
+    keep.click()
+    live = ("select state from firewall_revision where number = ?", number)
+    assert until(lambda: demo.sql(*live) == [("live",)], 20)
 
 
 def test_every_action_stands_in_the_log_with_who_what_why_and_commands(demo: Demo):
@@ -107,7 +114,14 @@ def test_every_action_stands_in_the_log_with_who_what_why_and_commands(demo: Dem
     assert f"{NEW}-root.img" in data
     assert '"code"' in data
     actions = {a for (a,) in demo.sql("select distinct action from audit_entry")}
-    assert {"machine.create", "service.publish", "service.unpublish", "firewall.apply", "job.approve"} <= actions
+    assert {
+        "machine.create",
+        "service.publish",
+        "service.unpublish",
+        "firewall.apply",
+        "firewall.confirm",
+        "job.approve",
+    } <= actions
     assert demo.fridu("audit", "verify").returncode == 0
 
 

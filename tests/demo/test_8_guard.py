@@ -240,6 +240,15 @@ def decided(clock: Clock) -> None:
     raise AssertionError(f"undecided after {clock.longest_s:.1f} s")
 
 
+def on_trial(demo: Demo, asked: dict[str, Any]) -> str:
+    """The nonce of the trial that was asked for, once it is loaded."""
+    assert "key" in asked, asked
+    row = ("select nonce from firewall_revision where id = ? and state = 'trial'", asked["key"])
+    found = until(lambda: demo.sql(*row), 20, every=0.02)
+    assert found, demo.sql("select id, kind, state, message, note from hosts_job where id >= ?", asked["job"])
+    return str(found[0][0])
+
+
 def judged(demo: Demo, told: str) -> str:
     """The revision in force, by the live rules and by a packet that only one of the two lets arrive.
 
@@ -328,10 +337,7 @@ def test_a_revision_that_closes_the_way_to_the_panel_cannot_be_kept_from_there_a
 ):
     before = in_force()
     asked = shut(demo, operator)
-    assert "name" in asked, asked
-    row = ("select nonce from firewall_revision where id = ? and state = 'trial'", asked["key"])
-    assert until(lambda: demo.sql(*row), 10, every=0.02)
-    nonce = demo.sql(*row)[0][0]
+    nonce = on_trial(demo, asked)
     for anew in (False, True):
         kept = admin.ask("POST", "/firewall/trial/keep/", anew=anew, revision=str(asked["key"]), nonce=nonce)
         assert kept["status"] == 0, "over the old connection or a new one, nobody is heard"
@@ -358,7 +364,7 @@ def test_machines_come_start_and_go_while_a_revision_is_on_trial_and_stay_so_aft
     assert demo.fridu("stop", "Early").returncode == 0
     operator("publish", name="Probe", address=ADDRESS, port=PORT, machine="Common", target_port=2525)
     asked = operator("apply", seconds=90)
-    assert until(lambda: demo.sql("select 1 from firewall_revision where id = ? and state='trial'", asked["key"]), 10)
+    on_trial(demo, asked)
     assert demo.fridu("create", "vmname=Late", "vmip=10.10.1.72", "--yes").returncode == 0
     assert demo.fridu("start", "Early").returncode == 0
     assert demo.fridu("delete", "Leaves", "--yes").returncode == 0
