@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from django.core.exceptions import ValidationError
 from netaddr import AddrFormatError, IPAddress, IPNetwork, IPSet
 
+from dom0.added import Added
 from hosts.models import Host
 from zones import rates, render
+from zones.addresses import missing
 from zones.models import ExternalAddress, NetworkSeen, Zone
 
 RESERVED = ("internet", "vpn", "dom0", "none")
@@ -61,8 +63,7 @@ def free_bridge(host: Host, number: int) -> str:
 def _complaints(zone: Zone) -> Iterator[Complaint]:
     yield from _name(zone)
     yield from _bridge(zone)
-    if zone.external and zone.external.host_id != zone.host_id:
-        yield "external", f"{zone.external.address} belongs to {zone.external.host}, not to {zone.host}."
+    yield from _external(zone)
     try:
         network = zone.network
     except (AddrFormatError, ValueError):
@@ -95,6 +96,22 @@ def _bridge(zone: Zone) -> Iterator[Complaint]:
             "bridge",
             f"{zone.host} has an interface {zone.bridge} already, and it is not {zone.name}'s. It stays as it is; "
             f"free: {free}.",
+        )
+
+
+def _external(zone: Zone) -> Iterator[Complaint]:
+    row = zone.external
+    if row is None:
+        return
+    if row.host_id != zone.host_id:
+        yield "external", f"{row.address} belongs to {row.host}, not to {zone.host}."
+    chosen = not Zone.objects.filter(pk=zone.pk, external=row).exists()  # one that went missing later is told elsewhere
+    if chosen and missing([row]):
+        on_host = Added(nic=row.nic, address=row.address).by_hand
+        yield (
+            "external",
+            f"{row.address} is not on {row.nic} of {row.host}: nobody would reach what goes out by it. Put it there "
+            f"first (External addresses, or as root on the host: {on_host}), or choose another.",
         )
 
 

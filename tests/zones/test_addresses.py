@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from audit.log import Actor
 from dom0 import dnsmasq
+from dom0 import host as host_file
 from dom0.added import Added, path, read
 from dom0.dnsmasq import Files
 from dom0.errors import Refused
@@ -328,3 +329,30 @@ def test_removing_one_of_ours_leads_to_its_job(client, fulup, open_host) -> None
     answer = client.post(reverse("zones:address_remove", args=[other.pk]))
     assert answer.status_code == 409
     assert "own host file" in answer.content.decode()
+
+
+# the host file
+
+
+@pytest.mark.parametrize(
+    ("line", "networks"),
+    [
+        ("", ()),
+        ("may_add = false", ()),
+        ("may_add = true", ("0.0.0.0/0",)),
+        ('may_add = ["198.51.100.0/28"]', ("198.51.100.0/28",)),
+    ],
+)
+def test_the_host_file_says_what_may_be_added(tmp_path, line, networks) -> None:
+    path = tmp_path / "host.toml"
+    path.write_text(f'name = "x"\nlibvirt = "lxc:///system"\nvolumes = "/v"\n[[nic]]\nname = "eth0"\n{line}\n')
+    assert host_file.load(str(path)).nics[0].may_add == networks
+
+
+@pytest.mark.parametrize("line", ['may_add = ["nonsense"]', 'may_add = ["198.51.100.7/28"]'])
+def test_a_network_that_is_none_in_the_host_file_is_a_sentence(tmp_path, line) -> None:
+    path = tmp_path / "host.toml"
+    path.write_text(f'name = "x"\nlibvirt = "lxc:///system"\nvolumes = "/v"\n[[nic]]\nname = "eth0"\n{line}\n')
+    with pytest.raises(Refused, match="may_add of eth0") as refused:
+        host_file.load(str(path))
+    assert "may_add = true" in refused.value.note

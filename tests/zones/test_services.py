@@ -15,8 +15,8 @@ from dom0.state import State
 from hosts.kinds import kind_of
 from hosts.models import Job
 from hosts.services import job_cancel
-from zones import services
-from zones.models import ExternalAddress, Zone
+from zones import render, services
+from zones.models import ExternalAddress, NetworkSeen, Zone
 from zones.services import address_sync, zone_apply, zone_change, zone_create, zone_delete
 
 pytestmark = pytest.mark.django_db
@@ -102,6 +102,68 @@ def test_bad_input_is_refused_beside_its_field_and_nothing_is_created(actor, hos
     assert says in " ".join(error.value.message_dict[field])
     assert Zone.objects.count() == 2
     assert not Job.objects.exists()
+
+
+def seen(host, **links):
+    found = {name: {"kind": "bridge", "mac": mac, "addresses": texts} for name, (mac, *texts) in links.items()}
+    NetworkSeen.objects.create(
+        host=host, links={name.replace("_", "-"): link for name, link in found.items()}, seen_at=timezone.now()
+    )
+
+
+@pytest.mark.parametrize(
+    ("gateway", "says"),
+    [
+        ("10.10.9.1", "overlaps 10.10.9.77/24 of eth1 on ns3100421"),
+        ("192.168.122.1", "overlaps 192.168.122.1/24 of virbr0"),
+    ],
+)
+def test_a_subnet_the_host_has_on_a_card_or_elsewhere_is_said_beside_it(actor, host, zones, gateway, says):
+    seen(host, eth1=("52:54:00:00:00:01", "10.10.9.77/24"), virbr0=("52:54:00:00:00:02", "192.168.122.1/24"))
+    with pytest.raises(ValidationError) as error:
+        create(actor, host, gateway=gateway)
+    assert list(error.value.message_dict) == ["gateway"]
+    assert says in error.value.message_dict["gateway"][0]
+    assert not Job.objects.exists()
+
+
+def test_a_bridge_that_exists_and_is_not_ours_is_said_beside_it_and_not_offered(actor, host, zones):
+    seen(host, xen_br3=("52:54:00:00:00:01",), xen_br4=("52:54:00:00:00:02",))
+    with pytest.raises(ValidationError) as error:
+        create(actor, host, bridge="xen-br4")
+    assert "is not zBrendan's" in error.value.message_dict["bridge"][0]
+    assert "free: xen-br5" in error.value.message_dict["bridge"][0]
+    create(actor, host)
+    assert Zone.objects.get(name="zBrendan").bridge == "xen-br5"
+
+
+def test_the_zones_own_bridge_and_one_left_of_it_are_no_strangers(actor, host, zones):
+    zone = applied(zones["zFulup"])
+    seen(
+        host,
+        xen_br1=(render.bridge_mac(host.name, "zFulup"), "10.10.1.1/24"),
+        xen_br3=(render.bridge_mac(host.name, "zBrendan"),),
+    )
+    zone_change(actor, zone, domain="new.internal")
+    create(actor, host, bridge="xen-br3")
+
+
+@pytest.mark.parametrize("bridge", ["xen-br-far-too-long", "xen-br" + "9" * 10])
+def test_a_bridge_name_over_15_characters_is_said_beside_it(actor, host, zones, bridge):
+    with pytest.raises(ValidationError) as error:
+        create(actor, host, bridge=bridge)
+    assert "15" in " ".join(error.value.message_dict["bridge"])
+    assert not Zone.objects.filter(name="zBrendan").exists()
+
+
+def test_a_way_out_that_is_not_on_its_card_is_said_beside_it(actor, host, zones):
+    seen(host, eth0=("52:54:00:00:00:01", "91.121.65.140/24"))
+    missing = zones["zDominig"].external
+    with pytest.raises(ValidationError) as error:
+        create(actor, host, external=missing)
+    assert "ip address add 87.98.130.56/32 dev eth0" in error.value.message_dict["external"][0]
+    create(actor, host, external=zones["zFulup"].external)
+    zone_change(actor, zones["zDominig"], domain="still.internal")  # it had it before it went missing
 
 
 def test_an_address_of_another_host_is_no_way_out(actor, host, zones):
