@@ -15,6 +15,7 @@ import hmac
 import json
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -28,6 +29,7 @@ from dom0.host import HostConfig
 SHORTEST_S, LONGEST_S = 3, 600
 GUARD_S = 5.0  # how long an apply waits until the guard has taken note
 KEPT_OUTCOMES = 20
+KEPT_REVISIONS = 20
 Say = Callable[[str], None]
 
 
@@ -391,6 +393,16 @@ def _note(config: HostConfig, token: str, revision: str, outcome: str, by: str) 
     kept = sorted(_path(config, "outcomes").glob("[!.]*.json"), key=lambda path: path.stat().st_mtime)
     for path in kept[:-KEPT_OUTCOMES]:
         path.unlink(missing_ok=True)
+    _prune(config)
+
+
+def _prune(config: HostConfig) -> None:
+    """Keep the newest revisions' files and those anybody may load: the panel has the others, and writes them anew."""
+    standing = read(config)
+    needed = {closed.NAME, standing.confirmed, standing.pending.revision if standing.pending else ""}
+    folders = [path for path in _path(config, "revisions").glob("*") if path.name not in needed]
+    for path in sorted(folders, key=lambda path: path.stat().st_mtime)[:-KEPT_REVISIONS]:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _outcomes(config: HostConfig, standing: Standing) -> dict[str, Outcome]:

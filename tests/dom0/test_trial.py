@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import socket
 import threading
 import time
@@ -326,6 +327,19 @@ def test_stop_makes_revision_0_the_one_in_force(
     assert (trial.read(config).confirmed, trial.read(config).returning) == ("0", False)
     assert put == [closed.files(config)]
     assert (loading.folder(config, "0") / "v4.rules").read_text() == closed.files(config)["v4.rules"]
+
+
+def test_only_the_newest_revisions_are_kept_and_those_that_may_be_loaded(config, loaded, monkeypatch) -> None:
+    monkeypatch.setattr(trial, "KEPT_REVISIONS", 2)
+    trial._write(config, "confirmed", {"revision": ONE, "token": f"{ONE}-j1"})
+    for number in range(3, 8):
+        for file, text in closed.files(config).items():
+            files.write_atomic(str(loading.folder(config, f"{number}-{'c' * 12}") / file), text)
+        path = loading.folder(config, f"{number}-{'c' * 12}")
+        os.utime(path, (number, number))
+    trial._note(config, TOKEN, TWO, "returned", "guard")
+    kept = sorted(path.name for path in Path(config.state, "firewall", "revisions").iterdir())
+    assert kept == [ONE, TWO, f"7-{'c' * 12}"]
 
 
 def test_only_the_newest_outcomes_are_kept(config: HostConfig, loaded: list[str]) -> None:
