@@ -16,10 +16,13 @@ from dom0 import chains
 from dom0.policy_files import SETTINGS
 from dom0.state import State
 from firewall import render
-from firewall.plan import FAMILIES, OPTIONAL
+from firewall.rule_flows import EVERYTHING, rule_flows
 from firewall.specs import PLACES, CustomRule, Place, Site
 
 Family = Literal["v4", "v6", "bridge", "kernel"]
+FAMILIES = ("v4", "v6", "bridge")
+#: Settings that exist only while a module or a bridge does; absent is as good as off.
+OPTIONAL = ("net.bridge.", "net.ipv6.conf.", "net.ipv4.conf.")
 FILES: Mapping[str, Family] = {render.V4: "v4", render.V6: "v6", render.BRIDGE: "bridge", SETTINGS: "kernel"}
 #: Whoever changed more than this by hand wants to restore, not to read.
 MANY = 200
@@ -160,6 +163,30 @@ def _place_words(site: Site, chain: str) -> str:
     return _CALLED.get(chain, chain.removeprefix("fr-"))
 
 
+# restoring
+
+_PUBLISHED = re.compile(r"-p (tcp|udp) .*--dport (\d+)(?::(\d+))? .*-j DNAT")
+
+
+def leaked(site: Site, lines: tuple[Line, ...]) -> tuple[str, ...]:
+    """Filters (`dom0.flows`) of connections that came to be through what somebody changed, as far as its words name
+    an address, a port or a zone: restoring the rules alone would leave them open.
+    """
+    found: list[str] = []
+    for line in lines:
+        table, _, chain = line.where.partition(" ")
+        if line.family != "v4" or not line.text.startswith("-A "):
+            continue
+        rule = line.text.split(" ", 2)[2]
+        if table == "filter":
+            said = f"{_by_bridge(site, chain, rule)}{rule}"
+            found += rule_flows(site, said, ("DROP", "REJECT") if line.gone else ("ACCEPT", "RETURN"))
+        elif (way := _PUBLISHED.search(rule)) and chain.startswith("fr-dn-"):
+            span = f"{way[2]}-{way[3]}" if way[3] else way[2]
+            found.append(f"-p {way[1]} --orig-dst {chain.split('-')[2]} --orig-port-dst {span}")
+    return tuple(dict.fromkeys(each for each in found if each != EVERYTHING))
+
+
 # adopting
 
 
@@ -202,17 +229,21 @@ def _place(site: Site, line: Line) -> tuple[Place, str] | None:
 
 def _zone_place(site: Site, chain: str, rule: str) -> tuple[Place, str] | None:
     """A zone's chain is reached by its bridge alone; an own rule has to say so."""
-    words = rule.split()
-    if chain == "fr-zin" and "-i" not in words:
-        return "before-input", f"-i {site.bridge_prefix}+ {rule}"
-    if chain == "fr-vin" and site.vpn and "-i" not in words:
-        return "before-input", f"-i {site.vpn.interface} {rule}"
+    side = _by_bridge(site, chain, rule)
+    if not side:
+        return None
+    return ("before-input" if chain in ("fr-zin", "fr-vin") else "before-forwarding"), side + rule
+
+
+def _by_bridge(site: Site, chain: str, rule: str) -> str:
+    """The interface by which a zone's or the VPN's chain is reached, as words; "" where the rule names it itself."""
     kind, _, number = chain.rpartition("-")
     bridge = next((z.bridge for z in site.zones if str(z.number) == number), "")
-    side = {"fr-zo": "-i", "fr-zi": "-o"}.get(kind, "")
-    if bridge and side and side not in words:
-        return "before-forwarding", f"{side} {bridge} {rule}"
-    return None
+    side, interface = {
+        "fr-zin": ("-i", f"{site.bridge_prefix}+"),
+        "fr-vin": ("-i", site.vpn.interface if site.vpn else ""),
+    }.get(chain, ({"fr-zo": "-i", "fr-zi": "-o"}.get(kind, ""), bridge))
+    return f"{side} {interface} " if side and interface and side not in rule.split() else ""
 
 
 def _why_not(line: Line) -> str:

@@ -20,17 +20,15 @@ from dom0.plan import Draft, Plan
 from dom0.policy_files import LOADERS
 from dom0.state import State
 from dom0.steps import ALONE, Command, Hand, Put, Step, WriteFile
-from firewall import flows, render
+from firewall import drift, flows, render
+from firewall.drift import FAMILIES, OPTIONAL
 from firewall.specs import Site, as_dict, from_dict
 
 SITE = "site.json"
 SYSCTLS = "sysctl.conf"
 CLOSED = "0"  # the revision every host has: closed but SSH
-FAMILIES = ("v4", "v6", "bridge")
 #: What the trial's room of a host's state has to say.
 TRIAL = ("confirmed", "pending", "applied")
-#: Exist only while a module or a bridge does; absent is as good as off.
-OPTIONAL = ("net.bridge.", "net.ipv6.conf.", "net.ipv4.conf.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +186,7 @@ def _change(wish: Wish, draft: Draft, confirmed: str) -> None:
         draft.so("apply", "These rules are loaded, on trial.")
         return
     if lines := flows.cut(noted_site(wish.folder, confirmed, state), wish.site):
-        draft.do(_cuts(wish, lines))
+        draft.do(_cuts(lines, wish.token, "Forget the connections that this closes, moves or opens anew"))
     draft.do(
         Step(
             stage="applied",
@@ -200,12 +198,12 @@ def _change(wish: Wish, draft: Draft, confirmed: str) -> None:
     )
 
 
-def _cuts(wish: Wish, lines: tuple[str, ...]) -> Step:
+def _cuts(lines: tuple[str, ...], trial: str, title: str) -> Step:
     return Step(
         stage="flows",
-        title="Forget the connections that this closes, moves or opens anew",
+        title=title,
         action=Hand(verb="flows-forget", stdin="\n".join(lines) + "\n"),
-        trial=wish.token,
+        trial=trial,
     )
 
 
@@ -213,7 +211,10 @@ def _restore(wish: Wish, draft: Draft) -> None:
     """The revision is in force; what differs from it on the host is loaded again, without a trial: whatever the
     guard took back would be the same.
     """
+    changed = drift.differences(wish.files, wish.site, draft.state)
     steps = [*_loads(wish, draft.state, ALONE), *_settings(wish, draft.state, ALONE)]
+    if steps and (lines := drift.leaked(wish.site, changed)):
+        steps.append(_cuts(lines, ALONE, "Forget the connections that came to be through what was changed"))
     for step in steps:
         draft.do(step)
     if not steps:

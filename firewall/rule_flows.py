@@ -23,6 +23,8 @@ SHORT = {
     "--destination-ports": "--dports",
     "--source-ports": "--sports",
 }
+#: The filter of a rule that names nothing and means all.
+EVERYTHING = "--orig-src 0.0.0.0/0"
 KNOWN = ("-p", "-s", "-d", "-i", "-o", "-j", "--dport", "--sport", "--dports", "--sports")
 
 
@@ -55,7 +57,7 @@ def rule_flows(site: Site, rule: str, verdicts: tuple[str, ...]) -> Iterator[str
     for to in far:
         for of in near:
             ports = [*([f"--reply-port-src {to}"] if to else []), *([f"--orig-port-src {of}"] if of else [])]
-            yield " ".join([*proto, *parts, *ports]) or "--orig-src 0.0.0.0/0"
+            yield " ".join([*proto, *parts, *ports]) or EVERYTHING
 
 
 def _read(rule: str) -> _Words:

@@ -9,15 +9,17 @@ from dom0 import files as dom0_files
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import State
+from dom0.steps import Hand
 from dom0.trial import Standing
 from firewall import booking, drift, render, rows, services, trials, trouble, watch
+from firewall import plan as planner
 from firewall.drift import Line
 from firewall.models import CustomRule, Revision, Watched
 from firewall.plan import Wish
 from firewall.specs import Site
 from hosts.models import Job
 from tests.firewall import says
-from tests.firewall.test_plan import applied
+from tests.firewall.test_plan import applied, wished
 from tests.firewall.test_trials import live as live
 from tests.firewall.test_trials import me as me
 from tests.firewall.test_trials import publish
@@ -124,6 +126,34 @@ def test_what_no_own_rule_can_say_is_refused_with_a_sentence(production, old, ne
 def test_the_kernels_settings_cannot_be_adopted(production: Site) -> None:
     taken = drift.adoption(production, found(production, applied(production).having("sysctls", NF, "1")))
     assert "belong to the layout" in taken.refused[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "filters"),
+    [
+        (
+            ":fr-zi-2 - [0:0]\n",
+            ":fr-zi-2 - [0:0]\n-A fr-zi-2 -p tcp -m tcp --dport 22 -j ACCEPT\n",
+            ("-p tcp --reply-src 10.10.2.0/24 --reply-port-src 22",),
+        ),
+        (
+            ":fr-dn-87.98.130.56 - [0:0]\n",
+            ":fr-dn-87.98.130.56 - [0:0]\n"
+            "-A fr-dn-87.98.130.56 -p udp -m udp --dport 70:80 -j DNAT --to-destination 10.10.2.2\n",
+            ("-p udp --orig-dst 87.98.130.56 --orig-port-dst 70-80",),
+        ),
+        (":fr-fwd - [0:0]\n", ":fr-fwd - [0:0]\n-A fr-fwd -j ACCEPT\n", ()),
+        ("-A fr-zin -j DROP\n", "", ()),
+    ],
+)
+def test_connections_that_came_to_be_through_a_change_are_cut_when_it_is_restored(
+    production, old, new, filters
+) -> None:
+    state = changed(production, old, new)
+    assert drift.leaked(production, found(production, state)) == filters
+    steps = planner.plan(wished(production), state).steps
+    cuts = [s.action.stdin for s in steps if isinstance(s.action, Hand)]
+    assert cuts == (["\n".join(filters) + "\n"] if filters else [])
 
 
 # on the panel's side

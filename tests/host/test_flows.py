@@ -312,6 +312,20 @@ def test_what_somebody_changed_on_the_host_is_restored_without_a_trial(applier: 
     assert inside(DOM0, setting.read_text).strip() == "1"
 
 
+def test_what_came_in_through_a_port_opened_by_hand_is_cut_when_the_host_is_restored(
+    applier: Applier, site: Site
+) -> None:
+    wish = applier.keep(site)
+    opened = f"-t nat -A fr-dn-{TWO} -p tcp -m tcp --dport 4526 -j DNAT --to-destination {WEBDOM.address}:8080"
+    bare.command(DOM0, "iptables", *opened.split())
+    with connect(INET, TWO, 4526) as cut, connect(INET, TWO, 80) as spared:
+        assert echoes(cut)
+        applier.perform(applier.plan(wish))
+        assert not echoes(cut, timeout_s=0.6)
+        assert echoes(spared)
+    assert closed(INET, TWO, 4526)
+
+
 def test_the_panels_old_connection_lives_on_by_the_new_rules_alone(applier: Applier, site: Site) -> None:
     with connect(VPN_NS, "10.10.95.38", 8000) as link:
         assert echoes(link)
