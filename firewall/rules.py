@@ -97,6 +97,7 @@ def _filter(site: Site) -> Table:
         "fr-out",
         "fr-ping",
         "fr-stray",
+        "fr-related",
         "fr-admin",
         "fr-zin",
         "fr-vin",
@@ -107,7 +108,7 @@ def _filter(site: Site) -> Table:
         "fr-vi",
     )
     zoned = tuple(name for z in site.zones for name in _zone_chains(site, z))
-    rules = (*_input(site), *_forward(site), *_output(site), *_custom(site))
+    rules = (*_related(site), *_input(site), *_forward(site), *_output(site), *_custom(site))
     return Table(
         name="filter",
         chains=(*fixed, *custom, *zoned),
@@ -130,7 +131,7 @@ def _restriction_chain(zone: Zone, direction: str) -> str:
 def _input(site: Site) -> Iterator[Rule]:
     # Before "established": all pings of one sender are one flow, which nothing below would ever slow down.
     yield Rule(chain="fr-in", args=f"{ECHO} -j fr-ping")
-    yield Rule(chain="fr-in", args="-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+    yield from _open_already("fr-in")
     yield Rule(chain="fr-in", args="-i lo -j ACCEPT")
     # An apply forgets every flow that ends at dom0, so the packets of those that live on have no state any more:
     # the admin's, and those of dom0's own services, are judged one by one and stand before the INVALID drop.
@@ -153,6 +154,26 @@ def _input(site: Site) -> Iterator[Rule]:
     yield from _from_zones(site)
     yield from _from_vpn(site)
     yield from _dom0(site)
+
+
+def _open_already(chain: str) -> Iterator[Rule]:
+    yield Rule(chain=chain, args="-m conntrack --ctstate ESTABLISHED -j ACCEPT")
+    yield Rule(chain=chain, args="-m conntrack --ctstate RELATED -j fr-related")
+
+
+def _related(site: Site) -> Iterator[Rule]:
+    """ICMP errors: from the Internet anybody on the way may send them; from inside, only who has a part in it.
+
+    conntrack looks at whom an error is for, never at whom it is from: any machine could send what it likes into a
+    closed zone, as an error about a connection there.
+    """
+    vpn = [(site.vpn.interface, site.vpn.network)] if site.vpn and site.vpn.network else []
+    for interface, network in (*((zone.bridge, zone.network) for zone in site.zones), *vpn):
+        for end in ("ctorigsrc", "ctreplsrc"):
+            yield Rule(chain="fr-related", args=f"-i {interface} -m conntrack --{end} {network} -j ACCEPT")
+    for interface in (f"{site.bridge_prefix}+", *(interface for interface, _ in vpn)):
+        yield Rule(chain="fr-related", args=f"-i {interface} -j DROP")
+    yield Rule(chain="fr-related", args="-j ACCEPT")
 
 
 def _strays(site: Site) -> Iterator[Rule]:
@@ -241,7 +262,7 @@ def _dom0(site: Site) -> Iterator[Rule]:
 
 
 def _forward(site: Site) -> Iterator[Rule]:
-    yield Rule(chain="fr-fwd", args="-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")
+    yield from _open_already("fr-fwd")
     # Frames within a bridge are seen here only where something turned bridge-nf-call-iptables on; the bridge table
     # judged them already. Not by a physdev match: it loads br_netfilter, which turns the switch on for the whole box.
     for zone in site.zones:
