@@ -40,6 +40,11 @@ def udp(sport: int, dport: int, body: bytes) -> bytes:
     return struct.pack("!HHHH", sport, dport, 8 + len(body), 0) + body
 
 
+def lease_question(chaddr: str, body: bytes) -> bytes:
+    """A DHCP message as far as the hardware address it is about, and something behind."""
+    return b"\x01\x01\x06\0" + bytes(24) + mac(chaddr) + bytes(10) + body
+
+
 def tcp(source: str, target: str, sport: int, dport: int, *, flags: int, body: bytes = b"") -> bytes:
     """A TCP segment with some sequence number."""
     bare = struct.pack("!HHIIBBHHH", sport, dport, 0x1000, 0x2000, 5 << 4, flags, 1000, 0, 0) + body
@@ -66,6 +71,12 @@ def loose_route(by: str) -> bytes:
 def tagged(number: int, kind: int, body: bytes, *, tag: int = 0x8100) -> tuple[int, bytes]:
     """Ether type and body of a frame with a VLAN tag; `number` 0 is a priority tag, which Linux strips."""
     return tag, struct.pack("!HH", number, kind) + body
+
+
+def error(source: str, target: str, kind: int, code: int, about: bytes) -> bytes:
+    """An ICMP error about a packet."""
+    bare = struct.pack("!BBHI", kind, code, 0, 0) + about
+    return ipv4(source, target, 1, bare[:2] + struct.pack("!H", checksum(bare)) + bare[4:])
 
 
 def redirect(source: str, target: str, gateway: str, about: bytes) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.host import bare, wire
-from tests.host.bare import ADMIN_PC, DOM0, INET, NEIGHBOUR, ONE, VPN, VPN_ADDRESS, World
+from tests.host.bare import ADMIN_PC, DOM0, INET, NEIGHBOUR, ONE, TWO, VPN, VPN_ADDRESS, World
 from tests.host.wire import Probe, command, ether
 from tests.hostile import craft
 from tests.hostile.scene import (
@@ -47,7 +47,7 @@ def reaches_private_addresses(world: World) -> bool:
 
 @attack()
 def reaches_dom0s_inner_services(world: World) -> bool:
-    probes = [Probe(INET, at, port) for at in (ONE, "87.98.130.56") for port in (PANEL, REDIS, 53)]
+    probes = [Probe(INET, at, port) for at in (ONE, TWO) for port in (PANEL, REDIS, 53)]
     probes += [Probe(INET, ONE, port, udp=True) for port in (53, 67, OTHER)]
     return any(wire.answers(probes).values())
 
@@ -56,8 +56,19 @@ def reaches_dom0s_inner_services(world: World) -> bool:
 def comes_under_an_inside_address(world: World) -> bool:
     """To dom0's open port, and to machines through it."""
     own, near = word(), word()
-    for source in ("10.10.1.66", "10.10.3.5", ADMIN_PC, VPN_ADDRESS, "127.0.0.1", "10.10.1.1"):
+    for source in ("10.10.1.66", "10.10.3.5", ADMIN_PC, VPN_ADDRESS, "127.0.0.1", "10.10.1.1", ONE, TWO):
         to_dom0(datagram(source, ONE, 44096, own), datagram(source, COMMON.address, 5353, near))
+    return heard(world, "dom0-vpnu", [own], from_internet) | heard(world, "common-udp", [near], to_common)
+
+
+@attack()
+def comes_from_the_vpn_under_another_address(world: World) -> bool:
+    """A client of the VPN as a machine, as dom0, as the Internet."""
+    own, near = word(), word()
+    to, of = bare.mac_of(DOM0, "tun0"), bare.mac_of(VPN, "eth0")
+    for source in ("10.10.1.66", ONE, NEIGHBOUR, "127.0.0.1", "10.10.2.1"):
+        packets = (datagram(source, VPN_ADDRESS, 44096, own), datagram(source, COMMON.address, 5353, near))
+        send(VPN, *(ether(to, of, IPV4, packet) for packet in packets))
     return heard(world, "dom0-vpnu", [own], from_internet) | heard(world, "common-udp", [near], to_common)
 
 

@@ -168,6 +168,17 @@ def steals_it_by_link_local_frames(world: World) -> bool:
 
 
 @attack()
+def sends_link_local_frames_to_a_neighbour(world: World) -> bool:
+    """A bridge without STP passes 01:80:c2:00:00:00 on, so that loops are found."""
+    bad = word()
+    with listening(COMMON.ns) as came:
+        for group in range(16):
+            to = f"01:80:c2:00:00:{group:02x}"
+            send(EVIL.ns, *(ether(to, EVIL.mac, kind, bad + bytes(30)) for kind in (0x0026, 0x88CC, IPV4)))
+        return any(bad in frame for frame in came(to_common))
+
+
+@attack()
 def fills_the_bridges_table(world: World) -> bool:
     before = table().count("\n")
     lies = (ether(EVERYBODY, f"aa:bb:ff:00:{n >> 8:02x}:{n & 255:02x}", 0x9000, bytes(46)) for n in range(400))
@@ -234,11 +245,11 @@ def plays_dhcp_server_in_fragments(world: World) -> bool:
 @attack()
 def asks_for_a_neighbours_lease(world: World) -> bool:
     bad = word()
-    question = datagram("0.0.0.0", "255.255.255.255", 67, bad, sport=68)
-    send(EVIL.ns, ether(EVERYBODY, WEBFUL.mac, IPV4, question))
+    question = datagram("0.0.0.0", "255.255.255.255", 67, craft.lease_question(WEBFUL.mac, bad), sport=68)
+    send(EVIL.ns, *(ether(EVERYBODY, of, IPV4, question) for of in (WEBFUL.mac, EVIL.mac)))
 
     def honest(good: bytes) -> None:
-        own = datagram("0.0.0.0", "255.255.255.255", 67, good, sport=68)
+        own = datagram("0.0.0.0", "255.255.255.255", 67, craft.lease_question(EVIL.mac, good), sport=68)
         send(EVIL.ns, ether(EVERYBODY, EVIL.mac, IPV4, own))
 
     return heard(world, "dom0-dhcp", [bad], honest)

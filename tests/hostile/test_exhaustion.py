@@ -65,11 +65,12 @@ def pings(target: str) -> Callable[[int], bytes]:
     return lambda number: craft.echo(EVIL.address, target, number)
 
 
+LEASE = craft.lease_question(EVIL.mac, b"x")
 UDP = {
     "to the Internet": (datagram(EVIL.address, NEIGHBOUR, 5353, b"x"), bridge_mac()),
     "to dom0's names": (datagram(EVIL.address, EVIL.gateway, 53, b"x"), bridge_mac()),
-    "to dom0's leases": (datagram(EVIL.address, EVIL.gateway, 67, b"x"), bridge_mac()),
-    "to everybody's leases": (datagram(EVIL.address, "255.255.255.255", 67, b"x"), craft.EVERYBODY),
+    "to dom0's leases": (datagram(EVIL.address, EVIL.gateway, 67, LEASE), bridge_mac()),
+    "to everybody's leases": (datagram(EVIL.address, "255.255.255.255", 67, LEASE), craft.EVERYBODY),
     "to a neighbour": (datagram(EVIL.address, COMMON.address, 5353, b"x"), COMMON.mac),
 }
 FLOODS = {

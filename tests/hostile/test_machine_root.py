@@ -45,6 +45,8 @@ def guarded(world: World, request: pytest.FixtureRequest) -> World:
     """Our policy on a host with that switch."""
     world.careless(site())
     learn_from_link_local(False)
+    # The kernel's own default; nothing of the policy speaks of it.
+    command(DOM0, "sysctl", "-qw", *(f"net.ipv4.conf.{at}.accept_local=0" for at in ("all", "eth0", *LAYOUT.zones)))
     command(DOM0, "sysctl", "-qw", f"{SWITCH}={int(request.param != 'which had it off')}")
     world.apply(site())
     assert command(DOM0, "sysctl", "-n", SWITCH).strip() == "0"

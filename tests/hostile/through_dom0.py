@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from tests.host import bare, wire
-from tests.host.bare import ADMIN_PC, DOM0, INET, NEIGHBOUR, ONE, TWO, VPN_ADDRESS, World
+from tests.host.bare import ADMIN_PC, DOM0, INET, NEIGHBOUR, ONE, TWO, VPN, VPN_ADDRESS, World
 from tests.host.wire import Probe, ether, inside
 from tests.hostile import craft
 from tests.hostile.craft import EVERYBODY
@@ -90,10 +90,13 @@ def calls_dom0_by_broadcast_and_multicast(world: World) -> bool:
 @attack()
 def speaks_dhcp_to_another_zones_server(world: World) -> bool:
     bad = word()
-    send(EVIL.ns, *(by_gateway(EVIL, datagram(EVIL.address, at, 67, bad)) for at in DOM0S if at != EVIL.gateway))
+    wish = craft.lease_question(EVIL.mac, bad)
+    others = [at for at in DOM0S if at != EVIL.gateway]
+    send(EVIL.ns, *(by_gateway(EVIL, datagram(EVIL.address, at, 67, wish, sport=68)) for at in others))
 
     def ask(good: bytes) -> None:
-        send(EVIL.ns, by_gateway(EVIL, datagram(EVIL.address, EVIL.gateway, 67, good, sport=68)))
+        own = craft.lease_question(EVIL.mac, good)
+        send(EVIL.ns, by_gateway(EVIL, datagram(EVIL.address, EVIL.gateway, 67, own, sport=68)))
 
     return heard(world, "dom0-dhcp", [bad], ask)
 
@@ -186,6 +189,20 @@ def begins_in_the_middle_of_a_stream(world: World) -> bool:
         frame = ether(bare.mac_of(DOM0, "eth0"), bare.mac_of(INET, "eth0"), IPV4, craft.ipv4(NEIGHBOUR, ONE, 6, back))
         send(INET, frame)
         return any(bad in f for f in far(to_internet)) or any(bad in f for f in near(to_common))
+
+
+@attack()
+def sends_errors_about_others_connections(world: World) -> bool:
+    """ICMP into a closed zone, about a connection of its own that the sender has no part in."""
+    bad = word()
+    with wire.connect(VPN, ADMIN.address, 8080) as talk, listening(ADMIN.ns) as came:
+        port = talk.getsockname()[1]
+        theirs = craft.tcp(ADMIN.address, ADMIN_PC, 8080, port, flags=craft.ACK)
+        about = craft.ipv4(ADMIN.address, ADMIN_PC, 6, theirs + bad)
+        for kind, code in ((3, 3), (3, 4), (11, 0), (5, 1)):
+            send(EVIL.ns, by_gateway(EVIL, craft.error(EVIL.address, ADMIN.address, kind, code, about)))
+        assert wire.echoes(talk)
+        return any(bad in frame for frame in came(lambda good: talk.sendall(good)))
 
 
 @attack()
