@@ -29,7 +29,7 @@ KNOWN = 0x40000000
 #: ldx 4*([0]&15); ld [x+36]; st 0; ldh [x+40]; st 1; ld [LL+6]; ldx 0; jne; ldh [LL+10]; ldx 1; jne; ret all.
 OWN_LEASE = (
     '-p udp -m udp --sport 68 --dport 67 -m bpf --bytecode "13,177 0 0 0,64 0 0 36,2 0 0 0,72 0 0 40,2 0 0 1,'
-    "32 0 0 4292870150,97 0 0 0,29 0 4 0,40 0 0 4292870154,97 0 0 1,29 0 1 0,6 0 0 65535,6 0 0 0\""
+    '32 0 0 4292870150,97 0 0 0,29 0 4 0,40 0 0 4292870154,97 0 0 1,29 0 1 0,6 0 0 65535,6 0 0 0"'
 )
 
 #: A machine's DHCP question and its ARP probe come from nowhere.
