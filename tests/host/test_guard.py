@@ -321,7 +321,7 @@ LANES, ROUNDS = 4, 75 if os.environ.get("FRIDU_SOAK") else 9
 
 
 def test_whatever_is_killed_or_stopped_at_random_there_is_no_third_thing() -> None:
-    """36 rounds (FRIDU_SOAK=1: 300), four at a time; in each a worker that never stops writing, one or two blows, a timer of 3 s."""
+    """36 rounds (FRIDU_SOAK=1: 300), four at a time: a worker that never stops writing, one or two blows, 3 s."""
     seed = int(os.environ.get("FRIDU_SEED", time.time_ns() % 1_000_000))
     print(f"FRIDU_SEED={seed}")
     with ThreadPoolExecutor(LANES) as lanes:
