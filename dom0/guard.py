@@ -91,7 +91,8 @@ def _beat(fd: int) -> None:
 
 
 def _beat_once(fd: int) -> None:
-    os.pwrite(fd, f"{trial.boot_time():020.3f}\n".encode(), 0)
+    with contextlib.suppress(OSError):  # a full disk: it does its work all the same
+        os.pwrite(fd, f"{trial.boot_time():020.3f}\n".encode(), 0)
     if address := os.environ.get("NOTIFY_SOCKET"):  # systemd's watchdog
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
             manager.sendto(b"WATCHDOG=1", address.replace("@", "\0", 1))
@@ -101,9 +102,11 @@ def _end_if_stopped(config: HostConfig, name: str) -> None:
     """A guard that lives and does not beat is of no use; ended, it is started again."""
     path = _beat_path(config, name)
     beat = (files.read_text(path) or "").strip()
-    with contextlib.suppress(ValueError):
+    try:
         if trial.boot_time() - float(beat) < STALE_S:
             return
+    except ValueError:
+        return  # it never could write one down; the service manager watches it too
     with files.lock(path, wait=False) as nobody:
         if nobody:
             return

@@ -47,8 +47,9 @@ class Pending:
 
     @property
     def seconds_left(self) -> float:
-        """Until it is taken back; nothing once the host was started anew."""
-        return max(0.0, self.deadline - boot_time()) if self.boot == boot_id() else 0.0
+        """Until it is taken back; nothing once the host was started anew, or where the deadline can't be a trial's."""
+        left = self.deadline - boot_time()
+        return left if 0 < left <= LONGEST_S and self.boot == boot_id() else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +89,15 @@ def boot_id() -> str:
 
 def read(config: HostConfig) -> Standing:
     """What stands now. A file that can't be understood counts as the safer thing: revision 0, a trial that is over."""
+    stands = pending(config)  # first: what is confirmed between two looks must not seem to be nowhere
     confirmed, applied = _json(config, "confirmed") or {}, _json(config, "applied") or {}
+    if stands and stands.token and stands.token == confirmed.get("token"):
+        stands = None
     standing = Standing(
         confirmed=str(confirmed.get("revision", closed.NAME)),
         confirmed_token=str(confirmed.get("token", "")),
         confirmed_digest=str(confirmed.get("digest", "")),
-        pending=pending(config),
+        pending=stands,
         returning=_path(config, "rolling-back").exists(),
         applied=str(applied.get("token", "")),
         applied_nonce=str(applied.get("nonce", "")),
@@ -164,7 +168,8 @@ def arm(config: HostConfig, *, token: str, revision: str, seconds: int, back: Se
             back=tuple(back),
         )
         if standing.pending is None:
-            files.remove(str(_path(config, "taken")))
+            for former in ("taken", "applied"):  # a trial of the same name may have had its end
+                files.remove(str(_path(config, former)))
             _write(config, "pending", asdict(armed))
     _await_guard(config, token)
     return armed
@@ -311,7 +316,8 @@ def _returned(config: HostConfig, by: str, say: Say) -> None:
 def stop(config: HostConfig, say: Say) -> None:
     """Closed but SSH: revision 0 is the confirmed one, and loaded, at once; a trial that stands ends.
 
-    Raises OSError where the disk takes no writes: the host is closed then too, but only until it is started anew.
+    Raises OSError where the disk takes no change at all: the host is closed then too, but only until the trial that
+    stands has its end, or the host is started anew.
     """
     with writer.restoring(config):
         try:
@@ -320,7 +326,7 @@ def stop(config: HostConfig, say: Say) -> None:
             loading.load(closed.files(config))
             _tried(say, flows.forget_own)
         _returned(config, "operator", say)
-        loading.write_closed(config)
+        _tried(say, lambda: loading.write_closed(config))
 
 
 def _point_at_closed(config: HostConfig) -> None:
@@ -328,9 +334,14 @@ def _point_at_closed(config: HostConfig) -> None:
     try:
         _rename(config, "pending", "rolling-back")
     except FileNotFoundError:
-        if not _path(config, "rolling-back").exists():
-            _write(config, "rolling-back", asdict(_BROKEN))
-    _write(config, "confirmed", {"revision": closed.NAME, "token": ""})
+        with contextlib.suppress(OSError):
+            if not _path(config, "rolling-back").exists():
+                _write(config, "rolling-back", asdict(_BROKEN))
+    try:
+        _write(config, "confirmed", {"revision": closed.NAME, "token": ""})
+    except OSError:
+        # A full disk still lets a file go, and where none is, revision 0 is the confirmed one.
+        files.remove(str(_path(config, "confirmed")))
 
 
 def _tried(say: Say, do: Callable[[], object]) -> None:
@@ -356,7 +367,7 @@ def _json(config: HostConfig, name: str) -> dict[str, Any] | None:
         found = json.loads(_path(config, name).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -374,7 +385,7 @@ def _pointer(found: dict[str, Any] | None) -> Pending | None:
             digest=str(found.get("digest", "")),
             back=tuple(str(line) for line in found["back"]),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return _BROKEN
 
 
@@ -408,7 +419,7 @@ def _prune(config: HostConfig) -> None:
 def _outcomes(config: HostConfig, standing: Standing) -> dict[str, Outcome]:
     found = {}
     for path in _path(config, "outcomes").glob("[!.]*.json"):
-        with contextlib.suppress(OSError, ValueError, TypeError):
+        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
             ended = Outcome(**json.loads(path.read_bytes()))
             found[ended.token] = ended
     token = standing.confirmed_token

@@ -49,8 +49,8 @@ def _locked(config: HostConfig, what: str) -> Iterator[None]:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         _take(fd, path, seize=what == RESTORES)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()} {what}\n".encode(), 0)
+        with contextlib.suppress(OSError):  # a note for people and the patient; a full disk is no reason not to restore
+            os.pwrite(fd, f"{os.getpid():>10} {what:>9}\n".encode(), 0)
         entered = _inside.set(True)
         try:
             with runner.handing_down(fd):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dom0 import chains, closed, execute, files, flows, guard, loading, probe, trial
+from dom0 import chains, closed, execute, files, flows, guard, loading, probe, trial, writer
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig, Nic
 from dom0.probe import Scope
@@ -302,10 +302,70 @@ def test_where_the_disk_takes_no_writes_stop_closes_the_host_and_says_so(
 ) -> None:
     put: list[loading.Revision] = []
     monkeypatch.setattr(loading, "load", put.append)
-    monkeypatch.setattr(trial, "_write", no_more_writes)
+    for module, name in ((trial, "_rename"), (trial, "_write"), (files, "remove")):
+        monkeypatch.setattr(module, name, no_more_writes)
     with pytest.raises(OSError, match="Read-only"):
         trial.stop(config, quiet)
     assert put == [closed.files(config)]
+
+
+@pytest.mark.parametrize("during", [True, False], ids=["during a trial", "in force"])
+def test_a_full_disk_does_not_undo_a_stop(
+    config: HostConfig, armed: trial.Pending, loaded: list[str], during: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename and a removal need no room: the guard must not open again what was closed."""
+    if not during:
+        trial.note_applied(config, TOKEN)
+        trial.confirm(config, TOKEN, trial.read(config).applied_nonce)
+    put: list[loading.Revision] = []
+    monkeypatch.setattr(loading, "load", put.append)
+    monkeypatch.setattr(trial, "_write", no_more_writes)
+    trial.stop(config, quiet)
+    guard.act(config, quiet)
+    assert put == [closed.files(config)]
+    assert loaded == []
+    assert trial.read(config).confirmed == "0"
+
+
+def test_a_lock_that_takes_no_note_is_a_lock_all_the_same(config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full /run is no reason not to restore."""
+    monkeypatch.setattr(os, "pwrite", no_more_writes)
+    with writer.restoring(config), files.lock(writer.lock_path(config), wait=False) as free:
+        assert not free
+
+
+def test_a_trial_begun_again_is_not_confirmed_by_the_former_ones_nonce(
+    config: HostConfig, armed: trial.Pending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a full disk lost the note that it was taken back, the same job may go on and arm the same token."""
+    trial.note_applied(config, TOKEN)
+    nonce = trial.read(config).applied_nonce
+    with monkeypatch.context() as full:
+        full.setattr(trial, "_note", no_more_writes)
+        trial.take_back(config, "guard", quiet)
+    arm(config)
+    with pytest.raises(Refused, match="not made after"):
+        trial.confirm(config, TOKEN, nonce)
+
+
+def test_a_look_during_a_confirmation_never_finds_the_revision_nowhere(
+    config: HostConfig, armed: trial.Pending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the panel's log would say that nobody kept it."""
+    trial.note_applied(config, TOKEN)
+    look, nonce, looks = trial._json, trial.read(config).applied_nonce, []
+
+    def meanwhile(config: HostConfig, name: str) -> dict[str, object] | None:
+        found = look(config, name)
+        if not looks:
+            looks.append(name)
+            trial.confirm(config, TOKEN, nonce)
+        return found
+
+    monkeypatch.setattr(trial, "_json", meanwhile)
+    seen = trial.read(config)
+    assert TWO in (seen.confirmed, seen.pending and seen.pending.revision)
+    assert seen.pending is None or seen.confirmed != TWO
 
 
 def test_while_a_trial_stands_nobody_writes_beside_it(config: HostConfig, armed: trial.Pending) -> None:
@@ -381,12 +441,29 @@ def test_a_trial_of_another_start_of_the_host_is_over(
     assert trial.read(config).pending is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"token": 1}', "\0\0\0"])
+GARBAGE = json.dumps(asdict(trial.Pending(revision="", token="", deadline=0.5, boot="", seconds=3)))
+UNREADABLE = {
+    "empty": "",
+    "cut short": "{",
+    "a list": "[]",
+    "half of it": '{"token": 1}',
+    "zeros": "\0\0\0",
+    "without an end": "[" * 100_000,
+    "beyond any number": GARBAGE.replace("0.5", "9" * 400),
+}
+
+
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE.keys())
 def test_a_pointer_nobody_can_read_is_a_trial_that_is_over(config: HostConfig, loaded: list[str], text: str) -> None:
     files.write_atomic(f"{config.state}/firewall/pending", text)
     guard.act(config, quiet)
     assert loaded == ["0"]
     assert trial.read(config) == trial.Standing()
+
+
+@pytest.mark.parametrize("deadline", [float("inf"), float("nan"), 1e12])
+def test_a_deadline_no_trial_can_have_is_over(armed: trial.Pending, deadline: float) -> None:
+    assert replace(armed, deadline=deadline).seconds_left == 0
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])
