@@ -56,7 +56,8 @@ def v6(site: Site) -> str:
     """
     bridges = f"{site.bridge_prefix}+"
     rules = [("fr-in", "-i lo -j ACCEPT"), ("fr-in", f"-i {bridges} -j DROP")]
-    rules.append(("fr-in", "-m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"))
+    # By direction: an IPv6 connection somebody once opened to dom0, before any of our rules, is no answer.
+    rules.append(("fr-in", "-m conntrack --ctstate RELATED,ESTABLISHED --ctdir REPLY -j ACCEPT"))
     for nic in site.nics:
         for kind in (135, 136):
             rules.append(("fr-in", f"-i {nic} -p ipv6-icmp -m icmp6 --icmpv6-type {kind} -j ACCEPT"))

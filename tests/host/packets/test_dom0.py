@@ -53,3 +53,20 @@ def test_ipv6_opens_nothing_that_ipv4_closes(world: World) -> None:
         link_local = shown.split("inet6 ")[1].split("/")[0]
         assert closed(ns, f"{link_local}%{interface}", 22)
     assert command(DOM0, "ip", "-6", "-o", "addr", "show", "dev", "xen-br1") == ""
+
+
+def test_an_ipv6_connection_from_before_the_rules_does_not_outlive_them(world: World) -> None:
+    """Else somebody could keep, over it, a revision that shuts the panel; nobody forgets IPv6 flows."""
+    shown = command(DOM0, "ip", "-6", "-o", "addr", "show", "dev", "eth0")
+    at = f"{shown.split('inet6 ')[1].split('/')[0]}%eth0"
+    panel = wire.Server(DOM0, "panel6", 8006)
+    try:
+        opened = ("fr-in", "-p", "tcp", "--dport", "8006", "-j", "ACCEPT")
+        command(DOM0, "ip6tables", "-I", *opened)
+        old = wire.connect(INET, at, 8006)
+        assert wire.echoes(old)
+        command(DOM0, "ip6tables", "-D", *opened)
+        assert not wire.echoes(old, timeout_s=1)
+        old.close()
+    finally:
+        panel.close()
