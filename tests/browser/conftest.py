@@ -10,6 +10,8 @@ from django.test import Client
 from django.utils import timezone
 from playwright.sync_api import Browser, Page
 
+from tests.browser.faces import until_answered
+
 OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -62,6 +64,7 @@ def page_as(browser: Browser, live_server, troubles: list[str]) -> Iterator[Call
     yield open_page
     for context in contexts:
         context.close()
+    until_answered()
     assert [t for t in troubles if not t.startswith(OF_THE_ANSWER)] == []
 
 

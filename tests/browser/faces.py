@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 from axe_playwright_python.sync_playwright import Axe
+from django.core.signals import request_finished, request_started
 from playwright.sync_api import Page
 
 SERIOUS = ("serious", "critical")
@@ -27,3 +31,26 @@ def overflow(page: Page) -> list[str]:
             .slice(0, 5).map((e) => e.outerHTML.slice(0, 120));
         }"""
     )
+
+
+_under_way: set[int] = set()
+
+
+def _begins(**_: object) -> None:
+    _under_way.add(threading.get_ident())
+
+
+def _ends(**_: object) -> None:
+    _under_way.discard(threading.get_ident())
+
+
+request_started.connect(_begins, dispatch_uid="faces")
+request_finished.connect(_ends, dispatch_uid="faces")
+
+
+def until_answered() -> None:
+    """Wait for requests a page left behind: the tables they read could not be emptied, or not changed, meanwhile."""
+    deadline = time.monotonic() + 10
+    while _under_way and time.monotonic() < deadline:
+        time.sleep(0.01)
+    _under_way.clear()
