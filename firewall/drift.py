@@ -15,7 +15,7 @@ from typing import Literal
 from dom0 import chains
 from dom0.policy_files import SETTINGS
 from dom0.state import State
-from firewall import render
+from firewall import own_rule_lint, render
 from firewall.rule_flows import EVERYTHING, rule_flows
 from firewall.specs import PLACES, CustomRule, Place, Site
 
@@ -204,10 +204,12 @@ def adoption(site: Site, lines: tuple[Line, ...]) -> Adoption:
     refused: list[str] = []
     for line in lines:
         place = _place(site, line)
-        if place:
-            rules.append(CustomRule(place=place[0], rule=place[1]))
+        rule = CustomRule(place=place[0], rule=place[1]) if place else None
+        why = _wrong(site, rule) if rule else _why_not(line)
+        if rule and not why:
+            rules.append(rule)
         else:
-            refused.append(f"{line.words} ({_why_not(line)})")
+            refused.append(f"{line.words} ({why})")
     return Adoption(rules=tuple(rules), refused=tuple(refused))
 
 
@@ -244,6 +246,15 @@ def _by_bridge(site: Site, chain: str, rule: str) -> str:
         "fr-vin": ("-i", site.vpn.interface if site.vpn else ""),
     }.get(chain, ({"fr-zo": "-i", "fr-zi": "-o"}.get(kind, ""), bridge))
     return f"{side} {interface} " if side and interface and side not in rule.split() else ""
+
+
+def _wrong(site: Site, rule: CustomRule) -> str:
+    """Why the rule could not be applied; adopted all the same it would stop every apply."""
+    for problem in own_rule_lint.problems(rule, site):
+        if problem.blocks:
+            said = problem.sentence.partition(". ")[0].rstrip(".")
+            return said[0].lower() + said[1:]
+    return ""
 
 
 def _why_not(line: Line) -> str:

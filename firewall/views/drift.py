@@ -51,6 +51,7 @@ def _drift(request: UserRequest, host: Host, refused: Refused | None) -> HttpRes
         "drift": found,
         "families": list(_families(found, rows.site_in(live))) if found else [],
         "adopted": taken.rules if taken and not taken.refused else (),
+        "unadopted": taken.refused if taken else (),
         "refused": refused,
         "trial": trials.on_trial(host),
     }

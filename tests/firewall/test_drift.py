@@ -94,7 +94,7 @@ def test_of_thousands_of_differences_the_first_are_told(production: Site) -> Non
         ("fr-before-input", "-s 198.51.100.7/32 -j DROP", "before-input", "-s 198.51.100.7/32 -j DROP"),
         ("fr-in", "-s 198.51.100.7/32 -j DROP", "before-input", "-s 198.51.100.7/32 -j DROP"),
         ("fr-fwd", "-d 10.10.1.2/32 -j DROP", "before-forwarding", "-d 10.10.1.2/32 -j DROP"),
-        ("fr-out", "-p udp -j DROP", "before-output", "-p udp -j DROP"),
+        ("fr-out", "-p udp -m udp --dport 53 -j DROP", "before-output", "-p udp -m udp --dport 53 -j DROP"),
         ("fr-zin", "-p tcp -m tcp --dport 80 -j DROP", "before-input", "-i xen-br+ -p tcp -m tcp --dport 80 -j DROP"),
         ("fr-zo-1", "-j DROP", "before-forwarding", "-i xen-br1 -j DROP"),
         ("fr-zi-2", "-s 10.10.1.2/32 -j ACCEPT", "before-forwarding", "-o xen-br2 -s 10.10.1.2/32 -j ACCEPT"),
@@ -115,6 +115,8 @@ def test_what_somebody_added_becomes_an_own_rule_that_says_the_same(production, 
         ("-A fr-zin -j DROP\n", "", "can only be restored"),
         (":fr-admin - [0:0]\n", ":fr-admin - [0:0]\n-A fr-admin -j DROP\n", "no own rule stands in that place"),
         (":fr-antispoof - [0:0]\n", ":fr-antispoof - [0:0]\n-A fr-antispoof -j ACCEPT\n", "no own rule stands"),
+        (":fr-in - [0:0]\n", ":fr-in - [0:0]\n-A fr-in -j ACCEPT\n", "opens everything of dom0 to the Internet"),
+        (":fr-out - [0:0]\n", ":fr-out - [0:0]\n-A fr-out -j DROP\n", "would also stop dom0's answers to you"),
     ],
 )
 def test_what_no_own_rule_can_say_is_refused_with_a_sentence(production, old, new, why) -> None:
