@@ -109,6 +109,14 @@ def publishes(revision: str) -> bool:
     return "--comment Probe " in file(revision, "v4.rules")
 
 
+def wish_otherwise(operator: Operator, revision: str) -> None:
+    """Wish that the next revision publishes what this one does not, or the reverse."""
+    if publishes(revision):
+        operator("unpublish", name="Probe")
+    else:
+        operator("publish", name="Probe", address=ADDRESS, port=PORT, machine="Common", target_port=2525)
+
+
 @dataclass
 class Clock:
     """Watches how long a trial or its end takes on the host."""
@@ -192,10 +200,7 @@ def test_at_any_blow_the_confirmed_revision_is_live_or_the_new_one_was_confirmed
     for number in range(CASES):
         told = f"seed {seed}, case {number}"
         before = in_force()
-        if publishes(before):
-            operator("unpublish", name="Probe")
-        else:
-            operator("publish", name="Probe", address=ADDRESS, port=PORT, machine="Common", target_port=2525)
+        wish_otherwise(operator, before)
         found, keep = blows(chance), chance.random() < 0.5
         print(f"{told}: {', '.join(map(str, found))}{', keeping' if keep else ''}")
         clock = Clock()
@@ -272,10 +277,12 @@ class Admin:
 
     CODE = (
         "import http.client,json,sys\n"
-        "link=http.client.HTTPConnection('10.10.95.38',8000,timeout=2)\n"
+        "link=None\n"
         "for line in sys.stdin:\n"
-        "    a=json.loads(line)\n"
-        "    if a.pop('anew'): link=http.client.HTTPConnection('10.10.95.38',8000,timeout=2)\n"
+        "    a=json.loads(line); patience=a.pop('patience_s')\n"
+        "    if a.pop('anew') or link is None:\n"
+        "        link=http.client.HTTPConnection('10.10.95.38',8000,timeout=patience)\n"
+        "    if link.sock: link.sock.settimeout(patience)\n"
         "    try:\n"
         "        link.request(**a); r=link.getresponse(); body=r.read().decode(errors='replace')\n"
         "        out={'status':r.status,'body':body,'cookies':r.headers.get_all('Set-Cookie') or []}\n"
@@ -289,7 +296,7 @@ class Admin:
         self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.jar: dict[str, str] = {}
 
-    def ask(self, method: str, url: str, *, anew: bool = False, **form: str) -> dict[str, Any]:
+    def ask(self, method: str, url: str, *, anew: bool = False, patience_s: float = 15, **form: str) -> dict[str, Any]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         headers = {"Cookie": "; ".join(f"{k}={v}" for k, v in self.jar.items()), "Host": "10.10.95.38:8000"}
@@ -297,9 +304,8 @@ class Admin:
             form["csrfmiddlewaretoken"] = self.jar["csrftoken"]
             headers |= {"Content-Type": "application/x-www-form-urlencoded", "Referer": "http://10.10.95.38:8000/"}
         body = urlencode(form) if form else None
-        self.process.stdin.write(
-            json.dumps({"anew": anew, "method": method, "url": url, "headers": headers, "body": body}) + "\n"
-        )
+        asked = {"anew": anew, "patience_s": patience_s, "method": method, "url": url, "headers": headers, "body": body}
+        self.process.stdin.write(json.dumps(asked) + "\n")
         self.process.stdin.flush()
         answer: dict[str, Any] = json.loads(self.process.stdout.readline())
         for cookie in answer["cookies"]:
@@ -315,7 +321,8 @@ class Admin:
 def admin(demo: Demo) -> Iterator[Admin]:
     made = Admin(demo)
     login = demo.state["logins"]["operator"]
-    made.ask("GET", "/sign-in/")
+    # The test before may have ended with the panel being started again.
+    assert until(lambda: made.ask("GET", "/sign-in/", anew=True)["status"] == 200, 30)
     made.ask("POST", "/sign-in/", login=login["user"], password=login["password"])
     assert made.ask("GET", "/firewall/")["status"] == 200
     yield made
@@ -339,14 +346,17 @@ def test_a_revision_that_closes_the_way_to_the_panel_cannot_be_kept_from_there_a
     asked = shut(demo, operator)
     nonce = on_trial(demo, asked)
     for anew in (False, True):
-        kept = admin.ask("POST", "/firewall/trial/keep/", anew=anew, revision=str(asked["key"]), nonce=nonce)
+        answer = {"revision": str(asked["key"]), "nonce": nonce}
+        kept = admin.ask("POST", "/firewall/trial/keep/", anew=anew, patience_s=2, **answer)
         assert kept["status"] == 0, "over the old connection or a new one, nobody is heard"
     assert until(
         lambda: not (POLICY / "pending").exists() and not (POLICY / "rolling-back").exists(), TIMER_S + GRACE_S
     )
     assert in_force() == before
     assert until(lambda: differing(demo, before) == [], 2)
-    assert until(lambda: admin.ask("GET", "/firewall/", anew=True)["status"] == 200, 20), "the way is open again"
+    assert until(lambda: admin.ask("GET", "/firewall/", anew=True, patience_s=3)["status"] == 200, 30), (
+        "the way is open again"
+    )
     assert until(lambda: demo.sql("select state from firewall_revision where id = ?", asked["key"]) == [("returned",)])
     operator("restore", name="DOM0_VPNu")
     operator("settle", seconds=10)
@@ -362,7 +372,7 @@ def test_machines_come_start_and_go_while_a_revision_is_on_trial_and_stay_so_aft
         assert demo.fridu("create", f"vmname={name}", f"vmip={address}", "--yes").returncode == 0
         assert answers(address, name)
     assert demo.fridu("stop", "Early").returncode == 0
-    operator("publish", name="Probe", address=ADDRESS, port=PORT, machine="Common", target_port=2525)
+    wish_otherwise(operator, in_force())
     asked = operator("apply", seconds=90)
     on_trial(demo, asked)
     assert demo.fridu("create", "vmname=Late", "vmip=10.10.1.72", "--yes").returncode == 0
