@@ -11,6 +11,7 @@ from dom0.state import State
 from dom0.steps import Drop, Hand, Put, Step
 from firewall import booking, render, trials
 from firewall import plan as planner
+from firewall.drift import FAMILIES
 from firewall.models import Revision, Watched
 from firewall.plan import CLOSED, Wish
 from firewall.specs import from_dict
@@ -101,7 +102,7 @@ def _scope(job: Job, config: HostConfig) -> Scope:
     wish = _wish(job, config)
     return Scope(
         files=planner.paths(wish, trial.read(config).confirmed),
-        rules=planner.FAMILIES,
+        rules=FAMILIES,
         sysctls=planner.sysctls(wish),
         links=wish.site.nics,
         trial=planner.TRIAL,
@@ -199,9 +200,7 @@ def _plan_return(job: Job, state: State, config: HostConfig) -> Plan:
 
 def _closed(job: Job, config: HostConfig) -> Scope:
     folder = planner.revision_folder(_folder(config), CLOSED)
-    return Scope(
-        trial=planner.TRIAL, rules=planner.FAMILIES, files=tuple(f"{folder}/{n}" for n in (render.V4, render.V6))
-    )
+    return Scope(trial=planner.TRIAL, rules=FAMILIES, files=tuple(f"{folder}/{n}" for n in (render.V4, render.V6)))
 
 
 def _plan_stop(job: Job, state: State, config: HostConfig) -> Plan:
