@@ -10,8 +10,9 @@ import json
 from collections.abc import Callable, Mapping
 from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
+from typing import Any
 
-from dom0 import files, runner
+from dom0 import files, openvpn, runner
 from dom0.added import FOLDER, Added, path, read
 from dom0.errors import Refused
 from dom0.host import HostConfig
@@ -36,14 +37,70 @@ def kept(config: HostConfig) -> tuple[Added, ...]:
 
 def put(config: HostConfig, added: Added) -> None:
     """Put it on its card; nothing where it is there. Raises Refused where the host file does not allow it."""
+    _refuse_forbidden(config, added)
+    if not _there(added):
+        runner.run(("ip", "address", "add", f"{added.address}/32", "dev", added.nic))
+
+
+def _refuse_forbidden(config: HostConfig, added: Added) -> None:
     if not permitted(config, added):
         raise Refused(
             f"{added.nic} may not get {added.address} from Fridu: the host file does not allow it.",
             note=f"Allow it there: may_add under [[nic]] {added.nic}. Or by hand: {added.by_hand}.",
         )
-    there = json.loads(runner.run(("ip", "-json", "-4", "address", "show", "dev", added.nic)).stdout or "[]")
-    if added.address not in [each.get("local") for link in there for each in link.get("addr_info", ())]:
-        runner.run(("ip", "address", "add", f"{added.address}/32", "dev", added.nic))
+
+
+def _there(added: Added) -> bool:
+    found = _asked("address", "show", "dev", added.nic)
+    return added.address in [each.get("local") for link in found for each in link.get("addr_info", ())]
+
+
+def _refuse_anothers(config: HostConfig, added: Added) -> None:
+    """An address that somebody needs where he is. On the card it would be dom0's own, and he out of its reach.
+
+    Raises Refused for a gateway, a broadcast address, who talks to dom0 from there now, and who answers a ping.
+    """
+    who = ""
+    if added.address in _gateways():
+        who = "the gateway of this host: nothing would leave it any more, your own connection included"
+    elif added.address in _broadcasts():
+        who = "an address of the whole link, nobody's own"
+    elif added.address in _talking(config):
+        who = "where somebody talks to this host from, right now: he would be locked out"
+    elif _answers(added):
+        who = "somebody else's: a ping there is answered"
+    if who:
+        raise Refused(
+            f"{added.address} is {who}.",
+            note=f"Nothing was put on {added.nic}. Name an address your provider routes to this host.",
+        )
+
+
+def _gateways() -> set[str]:
+    routes = _asked("route", "show", "table", "all")
+    return {hop["gateway"] for route in routes for hop in (route, *route.get("nexthops", ())) if "gateway" in hop}
+
+
+def _broadcasts() -> set[str]:
+    return {route["dst"] for route in _asked("route", "show", "table", "local", "type", "broadcast")}
+
+
+def _talking(config: HostConfig) -> set[str]:
+    """Who has a connection to dom0 itself open, and who is in over the VPN, by the address he comes from."""
+    lines = runner.run(("ss", "-H", "-t", "-n", "state", "established")).stdout.splitlines()
+    ends = [line.split()[3] for line in lines if len(line.split()) > 3]
+    ends += [session.origin for session in (openvpn.sessions(config) or {}).values()]
+    return {end.rpartition(":")[0].strip("[]").removeprefix("::ffff:") for end in ends}
+
+
+def _answers(added: Added) -> bool:
+    """Whether a ping comes back. Not whether ARP is answered: providers' routers answer that for everybody."""
+    return runner.run(("ping", "-c", "1", "-W", "1", added.address), ok_codes=(0, 1, 2, 127)).code == 0
+
+
+def _asked(*words: str) -> list[dict[str, Any]]:
+    found = json.loads(runner.run(("ip", "-json", "-4", *words), ok_codes=(0, 2)).stdout or "[]")
+    return [each for each in found if each]
 
 
 def _added(args: Mapping[str, str]) -> Added:
@@ -56,6 +113,9 @@ def _added(args: Mapping[str, str]) -> Added:
 def address_add(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
     """Put an external address on a card and keep it there at boot."""
     added = _added(args)
+    _refuse_forbidden(config, added)
+    if not _there(added):
+        _refuse_anothers(config, added)
     put(config, added)
     files.write_atomic(path(config.state, added.address), added.text)
     return f"{added.address} is on {added.nic}"
