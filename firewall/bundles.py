@@ -18,7 +18,7 @@ from dom0.errors import Refused
 from firewall import imports
 from firewall.findings import Finding
 from firewall.imports import ImportReport
-from firewall.takeover import reading
+from firewall.takeover import content, reading
 from firewall.takeover.box import Bridge
 from firewall.takeover.reading import Found, Known, Takeover
 from hosts.models import Host, Job
@@ -124,8 +124,8 @@ def take_over(
 
 def _rules(files: Files) -> tuple[str, list[tuple[str, int]]]:
     """The rule files as one text, and on how many lines each of them stands."""
-    found = [(name, text.replace("\r\n", "\n")) for name, text, kind in reading.sort_out(files) if kind == "rules"]
-    if not found and len(files) == 1 and reading.kind_of(files[0][1]) == "unknown":
+    found = [(name, text.replace("\r\n", "\n")) for name, text, kind in content.sort_out(files) if kind == "rules"]
+    if not found and len(files) == 1 and content.kind_of(files[0][1]) == "unknown":
         # A file with nothing known in it is read as rules: each line is answered.
         found = [(files[0][0], files[0][1].replace("\r\n", "\n"))]
     return "\n".join(text for _, text in found), [(name, text.count("\n") + 1) for name, text in found]

@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from firewall.takeover.reading import MAX_FILES, MAX_TEXT
+from firewall.takeover.content import MAX_FILES, MAX_TEXT
 
 MAX_ALL = 1_000_000
 PASTED = "pasted"

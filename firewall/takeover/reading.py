@@ -10,29 +10,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Address
-from typing import Literal
 
 from firewall.findings import Finding, Severity
 from firewall.specs import Site, Zone
 from firewall.takeover import box, drawing, guest
 from firewall.takeover.box import Bridge, EtherEntry, HostEntry, Setting
+from firewall.takeover.content import Kind, sort_out
 from firewall.takeover.guest import Card, Guest
 
-Kind = Literal["rules", "hosts", "ethers", "config", "xend", "guest", "drawing", "unknown"]
-CALLED: Mapping[Kind, str] = {
-    "rules": "a rule file",
-    "hosts": "names and addresses (/etc/hosts)",
-    "ethers": "MACs and names (/etc/ethers)",
-    "config": "the site's defaults (Fridu-lvm.config)",
-    "xend": "Xen's own configuration, with its bridges",
-    "guest": "a Xen guest",
-    "drawing": "a drawing of the network",
-    "unknown": "nothing that is known here",
-}
-MAX_FILES, MAX_TEXT = 300, 200_000
-_RULES = re.compile(r"^[ \t]*(?:CreateZone|CreateApp|TuneZone|DoIt)\b", re.MULTILINE)
-_XEND = re.compile(r"^[ \t]*\((?:network-script|vif-script|xend-|dom0-)", re.MULTILINE)
-_CONFIG = re.compile(r"^[ \t]*(?:lvmvg|vmbr|vmram|linuxroot|xenkerneldir)[ \t]*=", re.MULTILINE)
 _MACHINE = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,30}")
 
 
@@ -81,32 +66,6 @@ class Takeover:
     def of_a_box(self) -> bool:
         """Whether there is more than rule files."""
         return any(kind not in ("rules", "unknown") for _, kind in self.files)
-
-
-def kind_of(text: str) -> Kind:
-    """What a file is, by its content."""
-    if _RULES.search(text):
-        return "rules"
-    if _XEND.search(text):
-        return "xend"
-    if _CONFIG.search(text):
-        return "config"
-    if guest.looks_like_one(text):
-        return "guest"
-    lines = [line.split()[0] for line in text.split("\n") if line.split() and not line.lstrip().startswith("#")]
-    if lines and sum(bool(box.MAC.fullmatch(word)) for word in lines) * 2 > len(lines):
-        return "ethers"
-    if lines and sum(word[0].isdigit() or ":" in word for word in lines) * 2 > len(lines):
-        return "hosts"
-    return "drawing" if drawing.looks_like_one(text) else "unknown"
-
-
-def sort_out(files: Sequence[tuple[str, str]]) -> tuple[tuple[str, str, Kind], ...]:
-    """Files with what each is; too many or too long ones are unknown."""
-    return tuple(
-        (name[:100], text, kind_of(text) if n < MAX_FILES and len(text) <= MAX_TEXT else "unknown")
-        for n, (name, text) in enumerate(files)
-    )
 
 
 def read(
@@ -268,11 +227,19 @@ class _Reading:
                 Severity.ERROR,
                 f"{one.name} has no entry in /etc/hosts"
                 + (f", and its {address} is in no zone" if address else "")
-                + ": nobody knows its address. Add the line “ADDRESS "
-                f"{one.name}” and read the files again.",
+                + f": nobody knows its address. {self.would_fit(one, address)}Add the line “ADDRESS {one.name}” "
+                "and read the files again.",
             )
             return
         self.keep(found, one.file, one.line, one.name, address, zone, mac_of.get(one.name.lower(), ""), one)
+
+    def would_fit(self, one: Guest, address: str) -> str:
+        """An address in the network of the guest's bridge, with the last number it has now."""
+        zone = next((z for z in self.site.zones for c in one.cards[:1] if z.bridge == c.bridge), None)
+        if zone is None or not _is_address(address):
+            return ""
+        fits = f"{zone.network.split('/')[0].rpartition('.')[0]}.{address.rpartition('.')[2]}"
+        return f"Its bridge {zone.bridge} carries {zone.network}: {fits} would fit. "
 
     def keep(
         self,

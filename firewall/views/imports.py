@@ -16,7 +16,7 @@ from firewall import bundles, imports
 from firewall.bundles import BundleReport
 from firewall.findings import Severity
 from firewall.import_forms import ImportForm, bundle_of
-from firewall.takeover.reading import CALLED
+from firewall.takeover.content import CALLED
 from firewall.views.about import known_host
 from hosts.kinds import kind_of
 from hosts.models import Host
@@ -98,7 +98,8 @@ def _context(
         "answers": known,
         "addresses": [a for nic in host.facts.get("nics", ()) for a in nic.get("addresses", ())],
         "cards": [nic["name"] for nic in host.facts.get("nics", ())],
-        "ready": report.does_something and not rules.clashes,
+        # A zone whose address is still asked for would be made isolated, and stand in the way of the answer.
+        "ready": report.does_something and not rules.clashes and not rules.asked,
     }
     return context
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from firewall.findings import Severity
 from firewall.specs import Site
-from firewall.takeover import box, guest, reading
+from firewall.takeover import box, content, guest, reading
 from firewall.takeover.reading import Known, Takeover
 from tests.firewall.conftest import FIXTURES, site_of
 
@@ -48,7 +48,7 @@ def said(takeover: Takeover, file: str, line: int = 0) -> str:
     ],
 )
 def test_a_file_is_known_by_its_content_whatever_it_is_called(name: str, kind: str) -> None:
-    assert reading.kind_of((BOX / name).read_text()) == kind
+    assert content.kind_of((BOX / name).read_text()) == kind
 
 
 def test_names_addresses_and_macs_of_the_originals_own_example_come_out() -> None:
@@ -107,6 +107,7 @@ def test_the_rules_know_a_guest_only_by_an_interface_of_their_prefix() -> None:
 def test_the_quick_starts_machine_lies_outside_its_bridge() -> None:
     took = read("xen-test")
     assert "its 10.10.12.4 is in no zone" in said(took, "xen-test")
+    assert "Its bridge xen-br1 carries 10.10.1.0/24: 10.10.1.4 would fit." in said(took, "xen-test")
     assert took.machines == ()
 
 
