@@ -58,6 +58,9 @@ def tried(request: UserRequest, pk: int) -> HttpResponse:
     job = get_object_or_404(Job.objects.select_related("host"), pk=pk, kind=own_rules.KIND)
     if job.state in (Job.State.DONE, Job.State.NOTHING):
         messages.success(request, "Your rule loads and is saved. It takes effect when you apply.")
+        for each in own_rules.wanted_of(job):
+            for says in own_rules.remarks(job.host, each):
+                messages.warning(request, says)
         return go_to(request, reverse("firewall:customs"))
     wanted = own_rules.wanted_of(job)
     context: dict[str, Any] = {"job": job, "wanted": wanted, "host": job.host}
