@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 PREFIX = "fr-"
 #: In the order in which a failure can only close; the order a rule file must have too.
@@ -31,13 +32,15 @@ JUMPS: Mapping[str, tuple[tuple[str, str], ...]] = {
 }
 
 _COUNTERS = re.compile(r" \[\d+:\d+\]$")
+#: iptables-save quotes words that need no quotes.
+_QUOTED = re.compile(r' "([\w:.,/@+=-]+)"')
 
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
     """One table of a save or restore text: our chains with their rules, the rules of foreign chains, policies.
 
-    Rules are whole lines (`-A fr-in -i lo -j ACCEPT`) in their order.
+    Rules are whole lines (`-A fr-in -i lo -j ACCEPT`) in their order, without quotes that nothing needs.
     """
 
     chains: Mapping[str, tuple[str, ...]]
@@ -60,7 +63,7 @@ def read(text: str) -> Mapping[str, Table]:
         if line.startswith("["):
             line = line.partition("] ")[2]
         if line.startswith("-A fr-"):
-            chains.setdefault(line[3:].split(" ", 1)[0], []).append(line)
+            chains.setdefault(line[3:].split(" ", 1)[0], []).append(_QUOTED.sub(r" \1", line))
         elif line.startswith("-A "):
             foreign.append(line)
         elif line.startswith(":"):
@@ -179,3 +182,36 @@ def _in_front(found: Table, name: str) -> list[str]:
         if same_chain[:1] == [line] and same_chain.count(line) == 1:
             out.append(line)
     return out
+
+
+_KEPT = " is kept as -A "
+
+
+def rewritten(text: str, save: str) -> Mapping[str, str]:
+    """Rules of the restore file `text` that the kernel gives back in other words, by their line: `--dport 80` comes
+    back as `-m tcp --dport 80`. Only in its words does a rule equal what is loaded.
+
+    `save` is what a host that had nothing says once `text` is loaded. Raises ValueError naming a chain that comes
+    back with more or fewer rules.
+    """
+    found: dict[str, str] = {}
+    saved = read(save)
+    for name, table in read(text).items():
+        live = saved.get(name, _NOTHING).chains
+        for chain, rules in table.chains.items():
+            kept = live.get(chain, ())
+            if len(rules) != len(kept):
+                raise ValueError(chain)
+            found |= {old: new for old, new in zip(rules, kept, strict=True) if old != new}
+    return found
+
+
+def told(found: Mapping[str, str]) -> str:
+    """`rewritten` as lines for a step's output, which `kept` reads again."""
+    return "".join(f"\n{old}\n{_KEPT}{new.removeprefix('-A ')}" for old, new in found.items())
+
+
+def kept(output: str) -> Mapping[str, str]:
+    """The rules a step's output tells of: as written, and as the kernel keeps them."""
+    lines = output.splitlines()
+    return {old: f"-A {new.removeprefix(_KEPT)}" for old, new in pairwise(lines) if new.startswith(_KEPT)}

@@ -67,8 +67,9 @@ def _live(family: str) -> str:
     return chains.normal(runner.run((program,), keep=runner.ALL).stdout)
 
 
-def try_files(texts: Mapping[str, str]) -> None:
-    """Load the policy files (text by file name) in a network namespace of their own, which goes with this call.
+def try_files(texts: Mapping[str, str]) -> Mapping[str, str]:
+    """Load the policy files (text by file name) in a network namespace of their own, which goes with this call;
+    back come the IPv4 rules the kernel keeps in other words (`chains.rewritten`).
 
     With the jumps that attach our chains to the kernel's, so that the kernel judges them where they will stand:
     `iptables-restore --test` lets an undefined chain, a loop, or SNAT in PREROUTING through. Raises Refused with
@@ -81,6 +82,18 @@ def try_files(texts: Mapping[str, str]) -> None:
                 argv = loader if rules else (*loader, "/dev/stdin")
                 text = chains.splice(texts[name], "") if rules else texts[name]
                 _try(network, name, argv, text)
+        return _rewritten(network, texts["v4.rules"]) if "v4.rules" in texts else {}
+
+
+def _rewritten(network: str, text: str) -> Mapping[str, str]:
+    save = runner.run(("nsenter", f"--net={network}", "--", "iptables-save"), keep=runner.ALL).stdout
+    try:
+        return chains.rewritten(text, save)
+    except ValueError as error:
+        raise Refused(
+            f"{error} comes back from the kernel with another number of rules than were written.",
+            note="Nothing was changed. A line that stands for several rules is written as several lines.",
+        ) from error
 
 
 def _try(network: str, name: str, argv: tuple[str, ...], text: str) -> None:
@@ -110,8 +123,8 @@ def try_out(config: HostConfig, args: Mapping[str, str], stdin: str = "") -> str
     found = json.loads(stdin) if stdin else _read(Path(args["folder"]))
     if not found:
         raise Refused("There are no policy files to try.")
-    try_files(found)
-    return f"loads in a scratch namespace, {(time.monotonic() - began) * 1000:.0f} ms"
+    rewritten = try_files(found)
+    return f"loads in a scratch namespace, {(time.monotonic() - began) * 1000:.0f} ms{chains.told(rewritten)}"
 
 
 def _read(folder: Path) -> dict[str, str]:

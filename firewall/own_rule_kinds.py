@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 
+from dom0 import chains
 from dom0.host import HostConfig
 from dom0.plan import Draft, Plan
 from dom0.policy_files import LOADERS
@@ -40,11 +42,14 @@ def note(config: HostConfig) -> str:
     return f"{config.state}/firewall-tried"
 
 
-def plan(site: Site, path: str, state: State) -> Plan:
-    """Try the site's files, then note at `path` that they load; nothing where they were noted last. Pure."""
+def plan(site: Site, path: str, state: State, *, job: int = 0) -> Plan:
+    """Try the site's files for `job`, then note at `path` that they load; nothing where it noted that last. Pure.
+
+    Each job tries anew: the words the kernel keeps a rule in stand in the output of its own step.
+    """
     texts = {name: text for name, text in render.files(site).by_name.items() if name in dict(LOADERS)}
     stdin = json.dumps(texts, indent=1)
-    digest = hashlib.sha256(stdin.encode()).hexdigest() + "\n"
+    digest = hashlib.sha256(f"{job}\n{stdin}".encode()).hexdigest() + "\n"
     draft = Draft(state)
     if state.files.get(path) == digest:
         draft.so("dry run", "These very rules were found to load.")
@@ -78,9 +83,13 @@ def _plan(job: Job, state: State, config: HostConfig) -> Plan:
     site = own_rules.site_with(job.host, wanted)
     if not wanted:
         refuse_missing(site, state)
-    return plan(site, note(config), state)
+    return plan(site, note(config), state, job=job.pk)
 
 
 def _save(job: Job) -> None:
+    """Save the rules in the kernel's words: in others they would differ from what is loaded for ever."""
+    kept = chains.kept("\n".join(job.steps.order_by("pk").values_list("output", flat=True)))
     for wanted in own_rules.wanted_of(job):
-        own_rules.custom_save(actor_of_job(job), job.host, wanted)
+        head = f"-A fr-{wanted.place} "
+        rule = kept.get(head + wanted.rule, head + wanted.rule).removeprefix(head)
+        own_rules.custom_save(actor_of_job(job), job.host, replace(wanted, rule=rule))

@@ -112,3 +112,22 @@ def test_an_empty_host_gets_everything_and_counters_say_nothing() -> None:
     whole = chains.splice(FILE, "")
     assert "-I INPUT -j fr-in" in whole
     assert all(line in whole for line in FILE.splitlines() if line.startswith("-A"))
+
+
+WRITTEN = (
+    "*filter\n:fr-x - [0:0]\n-A fr-x -p tcp --dport 80 -j DROP\n-A fr-x -s 10.0.0.1/32 -j LOG --log-prefix a:\nCOMMIT\n"
+)
+SAVED = WRITTEN.replace("--dport", "-m tcp --dport").replace(" a:", ' "a:"')
+
+
+def test_what_the_kernel_keeps_in_other_words_is_told_and_read_again():
+    found = chains.rewritten(WRITTEN, SAVED)
+    assert found == {"-A fr-x -p tcp --dport 80 -j DROP": "-A fr-x -p tcp -m tcp --dport 80 -j DROP"}
+    assert chains.kept("loads, 84 ms" + chains.told(found) + "\nmore") == found
+    assert chains.told({}) == ""
+    assert chains.kept("loads, 84 ms") == {}
+
+
+def test_a_rule_that_comes_back_as_two_is_not_taken_for_one():
+    with pytest.raises(ValueError, match="fr-x"):
+        chains.rewritten(WRITTEN, SAVED.replace("COMMIT", "-A fr-x -j DROP\nCOMMIT"))

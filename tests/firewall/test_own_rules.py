@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from audit.log import Actor
 from audit.models import Entry
+from dom0 import chains
 from dom0.errors import Refused
 from dom0.state import State
 from firewall import lint, own_rule_kinds, own_rules, rows, services, shown
@@ -176,6 +177,16 @@ def test_a_rule_that_loaded_is_a_wish_with_its_author(me, host, zones) -> None:
 
 
 @pytest.mark.django_db
+def test_it_is_saved_in_the_words_the_kernel_keeps_it_in(me, host, zones) -> None:
+    job = ask(me, host)
+    kept = "-s 198.51.100.7/32 -i eth0 -p tcp -m tcp --dport 9100 -j ACCEPT"
+    head = "-A fr-before-input "
+    job.steps.create(number=1, output=f"loads, 84 ms{chains.told({head + RULE: head + kept})}")
+    end(job)
+    assert [c.rule for c in rows.site_of(host).custom] == [kept]
+
+
+@pytest.mark.django_db
 def test_booked_twice_it_is_one_rule(me, host, zones) -> None:
     job = ask(me, host)
     end(job)
@@ -236,6 +247,7 @@ def test_the_trial_loads_the_whole_site_with_the_rule_and_is_done_once(productio
     assert set(texts) == {"sets.ipset", "bridge.nft", "v6.rules", "v4.rules"}
     after = second.after(first.after(State()))
     assert own_rule_kinds.plan(site, "/state/firewall-tried", after).steps == ()
+    assert own_rule_kinds.plan(site, "/state/firewall-tried", after, job=2).steps  # whose output nobody has seen yet
     other = replace(site, custom=())
     assert own_rule_kinds.plan(other, "/state/firewall-tried", after).steps
 

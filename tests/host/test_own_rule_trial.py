@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dom0 import hands
+from dom0 import chains, hands
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import State
@@ -63,3 +63,10 @@ def test_what_only_the_programs_know_is_refused_with_the_line_in_question(rule: 
     with pytest.raises(Refused) as refused:
         trial("before-input", rule)
     assert "v4.rules does not load" in str(refused.value)
+
+
+@pytest.mark.parametrize(("place", "rule"), LOADS)
+def test_in_the_kernels_words_a_rule_comes_back_as_it_was_written(place: Place, rule: str) -> None:
+    head = f"-A fr-{place} "
+    kept = chains.kept(trial(place, rule)).get(head + rule, head + rule).removeprefix(head)
+    assert chains.kept(trial(place, kept)) == {}
