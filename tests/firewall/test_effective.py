@@ -28,7 +28,7 @@ def test_a_machine_shared_by_two_zones_is_told_first_and_named_so(production) ->
 
 
 def test_the_internet_and_a_neighbour_may_differ(production) -> None:
-    site, service = two(production)
+    site, _ = two(production)
     zone = next(z for z in site.zones if z.name == "zFulup")
     stopped = Restriction(
         name="NO7000", zone=zone.number, direction="out", action="DROP", ports=Ports(proto="tcp", first=7000, last=7000)
