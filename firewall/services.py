@@ -213,6 +213,7 @@ def restriction_add(
         address=address,
     )
     with transaction.atomic():
+        _refuse_second_name(row)
         _clean(row)
         site = rows.site_of(zone.host)
         # Written the way the kernel prints it, else what is live would always differ from what is wished.
@@ -243,6 +244,7 @@ def restriction_change(
     row.zone, row.name, row.direction, row.action = zone, name, direction, action
     row.proto, row.port, row.port_last, row.address = proto, port, port_last or port, address
     with transaction.atomic():
+        _refuse_second_name(row)
         _clean(row)
         site = rows.site_of(zone.host)
         row.address = lint.canonical(row.address) if lint.is_network(row.address) else row.address
@@ -355,6 +357,13 @@ def _takes_from_dom0(site: Site, service: Service) -> str:
 
 def _field(field: str) -> str:
     return {"port_first": "port"}.get(field, field) or "__all__"
+
+
+def _refuse_second_name(row: ZoneRestriction) -> None:
+    """Raise ValidationError where the zone has another restriction of this name."""
+    if ZoneRestriction.objects.filter(zone=row.zone, name=row.name).exclude(pk=row.pk).exists():
+        says = f"{row.zone.name} has a restriction {row.name} already. Give this one another name."
+        raise ValidationError({"name": [says]})
 
 
 def _clean(row: models.Model) -> None:
