@@ -43,9 +43,7 @@ class Wanted:
         return specs.CustomRule(place=place, rule=self.rule, reason=self.reason)
 
 
-def custom_add(
-    actor: Actor, host: Host, *, place: str, rule: str, reason: str, expires: datetime | None = None
-) -> Job:
+def custom_add(actor: Actor, host: Host, *, place: str, rule: str, reason: str, expires: datetime | None = None) -> Job:
     """Ask for the trial of a rule; it becomes a wish when the job ends well (`wanted_of` gives it back meanwhile).
 
     Raises ValidationError per field (place, rule, reason, expires), Refused without a worker that answers and while
