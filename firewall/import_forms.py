@@ -31,7 +31,7 @@ class FilesField(forms.FileField):
         for upload in uploads:
             if (upload.size or 0) > MAX_TEXT:
                 raise ValidationError(f"{upload.name} has more than 200 kB; a rule file is a few lines.")
-            out.append((str(upload.name)[:100], upload.read().decode("utf-8", "replace")))
+            out.append((_plain(str(upload.name))[:100], _plain(upload.read().decode("utf-8", "replace"))))
         return out
 
 
@@ -64,8 +64,8 @@ class ImportForm(forms.Form):
         text = self.cleaned_data["bundle"]
         try:
             found = json.loads(text) if text else []
-            return [(str(name)[:100], str(content)[:MAX_TEXT]) for name, content in found][:MAX_FILES]
-        except (ValueError, TypeError) as error:
+            return [(_plain(str(name))[:100], _plain(str(content))[:MAX_TEXT]) for name, content in found][:MAX_FILES]
+        except (ValueError, TypeError, RecursionError) as error:
             raise ValidationError("The files did not come along whole. Choose them again.") from error
 
     def clean(self) -> dict[str, Any]:
@@ -78,6 +78,11 @@ class ImportForm(forms.Form):
             self.add_error("text", "Paste the rule file here, or choose it below.")
         data["files"] = _apart(files)
         return data
+
+
+def _plain(text: str) -> str:
+    """Without what no database or page takes: NUL, and halves of a character, which JSON can name."""
+    return text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def bundle_of(files: list[tuple[str, str]]) -> str:

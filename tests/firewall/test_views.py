@@ -333,6 +333,23 @@ def test_an_empty_or_hostile_file_is_answered_with_words(panel, zones) -> None:
     assert "never run" in page
 
 
+@pytest.mark.parametrize("do", ["look", "import"])
+@pytest.mark.parametrize(
+    "bundle",
+    [
+        "[" * 100_000,
+        '[["a.rules", "\\ud800 CreateZone"]]',
+        '[["\\ud800", "CreateZone"]]',
+        '[["a", "\\u0000CreateZone"]]',
+    ],
+    ids=["without an end", "half a character", "in a name", "NUL"],
+)
+def test_files_nobody_could_have_chosen_are_read_or_refused_like_others(panel, zones, bundle: str, do: str) -> None:
+    answer = panel.post(reverse("firewall:import"), {"bundle": bundle, "do": do})
+    assert answer.status_code in (200, 302, 409, 422)
+    assert "\0" not in answer.content.decode()
+
+
 def test_a_machines_page_and_the_search_know_what_is_published(panel, web, web_dom) -> None:
     page = text(panel.get(reverse("machines:detail", args=(web_dom.pk,))))
     assert "87.98.130.56" in page
