@@ -19,7 +19,7 @@ def two(site: Site) -> tuple[Site, Service]:
 
 
 def test_a_machine_shared_by_two_zones_is_told_first_and_named_so(production) -> None:
-    site, _ = two(production)
+    site, service = two(production)
     found = effective(site, "zFulup", "zDominig", {service.target: "WEB-Dom"})
     first = found.reached[0]
     assert (first.name, first.machine, first.shared, first.reaches) == ("Shared", "WEB-Dom", "zFulup", True)
@@ -46,7 +46,7 @@ def test_a_cell_that_leads_to_no_zone_comes_to_nothing_more(production) -> None:
 
 
 def test_of_many_services_a_few_are_told_and_the_rest_counted(production) -> None:
-    site, _ = two(production)
+    site, service = two(production)
     many = tuple(replace(service, name=f"S{n}", port_first=n, port_last=n) for n in range(8000, 8020))
     found = effective(replace(site, services=many), "vpn", "zDominig", {})
     assert (len(found.reached), found.more) == (8, 12)
