@@ -18,18 +18,7 @@ from firewall.customs import Customs
 from firewall.findings import Finding, Severity
 from firewall.grammar import NotUnderstood, Variables, Words
 from firewall.quickstart import Quickstart
-from firewall.specs import (
-    BOTH,
-    INTERNET,
-    RESERVED,
-    Address,
-    Cell,
-    CustomRule,
-    Restriction,
-    Service,
-    Site,
-    Zone,
-)
+from firewall.specs import BOTH, INTERNET, RESERVED, Address, Cell, CustomRule, Restriction, Service, Site, Zone
 
 MAX_LINES = 5000
 MAX_LINE = 1000
@@ -96,6 +85,7 @@ class _Parser:
     commented: list[tuple[int, str]] = field(default_factory=list)
     customs: list[tuple[int, Words]] = field(default_factory=list)
     policies: list[tuple[int, re.Match[str]]] = field(default_factory=list)
+    named_on: dict[tuple[str, str], int] = field(default_factory=dict)
     halves: dict[tuple[str, str], int] = field(default_factory=dict)  # lines of BOTH= that wait for their other half
     quickstart: Quickstart = field(default_factory=Quickstart)
     texts: dict[int, str] = field(default_factory=dict)
@@ -173,18 +163,18 @@ class _Parser:
             raise grammar.complain(said.body)
         build[word](number, grammar.fields(word, rest, said.extras, self.variables))
 
-    def named(self, name: str, taken: Mapping[int, Zone | Service | Restriction]) -> str:
+    def named(self, number: int, kind: str, name: str) -> None:
+        """Take a name among its kind. Raises NotUnderstood."""
         if not grammar.NAME.fullmatch(name):
             raise NotUnderstood(
                 f"`{name[:40]}` can't be a name: a letter first, then at most 30 letters, digits, _ and -."
             )
-        for line, other in taken.items():
-            if other.name == name:
-                raise NotUnderstood(f"{name} is already defined on line {line}; give this one another name.")
-        return name
+        key = (kind, name)
+        if self.named_on.setdefault(key, number) != number:
+            raise NotUnderstood(f"{name} is already defined on line {self.named_on[key]}; give this one another name.")
 
     def zone(self, number: int, got: dict[str, str]) -> None:
-        name = self.named(got["NAME"], self.zones)
+        name = got["NAME"]
         if name.lower() in RESERVED or name.lower() == "none":
             raise NotUnderstood(f"{name} can't be a zone's name: it already means something else.")
         if not grammar.ZONE_NAME.fullmatch(name):
@@ -197,6 +187,7 @@ class _Parser:
             raise NotUnderstood(f"EXT={external} needs the card it lives on: NIC=eth0 instead of NIC=none.")
         self.own_place(name, got["BR"], network)
         nic = self.address(got["NIC"], external).nic if external else None
+        self.named(number, "zone", name)
         self.zones[number] = Zone(
             number=len(self.zones) + 1,
             name=name,
@@ -271,7 +262,7 @@ class _Parser:
         if line and first and replace(first, proto=made.proto) == made and first.proto != made.proto:
             self.services[line] = replace(first, proto=BOTH)
             return
-        self.named(made.name, self.services)
+        self.named(number, "service", made.name)
         self.services[number] = made
         if "BOTH" in got:
             self.halves["app", made.name] = number
@@ -332,7 +323,7 @@ class _Parser:
         if line and first and first.ports != made.ports and replace(first, ports=made.ports) == made:
             self.restrictions[line] = replace(first, ports=replace(first.ports, proto=BOTH))
             return
-        self.named(made.name, {n: r for n, r in self.restrictions.items() if r.zone == made.zone})
+        self.named(number, f"restriction of {zone.name}", made.name)
         self.restrictions[number] = made
         if "BOTH" in got:
             self.halves[zone.name, made.name] = number
@@ -360,9 +351,10 @@ class _Parser:
         site = self.extended(customs.site())
         said_of, left_out = history.judge(site, self.services, self.commented)
         self.findings += said_of
+        out = set(left_out)
         site = replace(
             site,
-            services=tuple(s for s in self.services.values() if s not in left_out),
+            services=tuple(s for s in self.services.values() if s not in out),
             restrictions=tuple(self.restrictions.values()),
         )
         ordered = sorted(self.findings, key=lambda f: f.line)

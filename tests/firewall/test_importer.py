@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -192,3 +193,68 @@ def test_what_the_seed_has_no_word_for_survives_the_export() -> None:
 def same(site: Site) -> Site:
     """The site with its policy in one order: the file says cells where the seed's words put them."""
     return replace(site, policy=tuple(sorted(site.policy, key=lambda c: (c.source, c.target))))
+
+
+def test_a_name_on_a_line_that_was_left_out_is_free_for_the_next() -> None:
+    bad = "CreateZone NAME=zA NIC=eth0 EXT=1.2.3.4 BR=xen-br1 INT=10.10.1.1 MASK=255.255.255.7\n"
+    good = bad.replace("255.7", "255.0")
+    assert [z.name for z in importer.read(bad + good).site.zones] == ["zA"]
+    app = "CreateApp NAME=One ZONE={} EXT=tcp:80 INT=10.10.1.2:80\n"
+    assert [s.name for s in importer.read(good + app.format("zGone") + app.format("zA")).site.services] == ["One"]
+
+
+def test_a_file_of_thousands_of_services_is_read_in_a_moment() -> None:
+    zone = "CreateZone NAME=zA NIC=eth0 EXT=1.2.3.4 BR=xen-br1 INT=10.90.0.1 MASK=255.255.0.0\n"
+    lines = [f"CreateApp NAME=S{n} ZONE=zA EXT=tcp:{1000 + n} INT=10.90.1.{2 + n % 200}:80\n" for n in range(4900)]
+    began = time.monotonic()
+    assert len(importer.read(zone + "".join(lines)).site.services) == 4900
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        (
+            "CreateZone NAME=z_A NIC=none EXT=none BR=xen-br9 INT=10.10.9.1 MASK=255.255.255.0",
+            "letters, digits and hyphens",
+        ),
+        (
+            "CreateZone NAME=zLongerThanFifteen NIC=none EXT=none BR=xen-br9 INT=10.10.9.1 MASK=255.255.255.0",
+            "at most 14",
+        ),
+        ("CreateZone NAME=zA NIC=none EXT=none BR=xen-br9 INT=10.10.9.0 MASK=255.255.255.0", "10.10.9.1 would do"),
+        ("CreateZone NAME=zA NIC=none EXT=none BR=xen-br9 INT=10.10.9.255 MASK=255.255.255.0", "stands for all of"),
+        ("CreateZone NAME=zA NIC=none EXT=none BR=xen-br9 INT=10.10.9.1 MASK=255.255.255.255", "8 to 65,536"),
+        ("CreateZone NAME=zA NIC=none EXT=none BR=xen-br9 INT=10.0.0.1 MASK=255.0.0.0", "8 to 65,536"),
+        ("CreateZone NAME=zA NIC=none EXT=none BR=xen-br9 INT=8.8.8.1 MASK=255.255.255.0", "not a private subnet"),
+        ("CreateZone NAME=zA NIC=none EXT=none BR=xen-br9 INT=10.10.95.1 MASK=255.255.255.0", "overlaps the admin VPN"),
+        ("CreateZone NAME=zA NIC=wlan^0 EXT=1.2.3.4 BR=xen-br9 INT=10.10.9.1 MASK=255.255.255.0", "no network card"),
+        ("CreateApp NAME=a ZONE=none EXT=tcp:80 INT=10.10.1.2:80", "name the zone"),
+        ("CreateApp NAME=a ZONE=zFulup EXT=tcp:81 INT=10.10.1.1:80", "dom0 itself in zFulup"),
+        ("#! Nonsense", "After `#!` only"),
+        ("#! Policy FROM=zGone TO=vpn PORTS=all", "no zGone here"),
+        ("#! CreateApp NAME=a ZONE=zFulup EXT=tcp:81 INT=10.10.1.2:80 ;#! ON=9.9.9.9", "says which card has it"),
+        ("A" * 2000, "no rule is so long"),
+    ],
+)
+def test_what_the_panel_could_not_make_is_said_on_its_line(line: str, sentence: str) -> None:
+    read = importer.read(f"{sample('production')}\n{line}\n", host=HOST)
+    assert sentence in " ".join(f.sentence for f in read.errors)
+    assert read.review[-1].text == line[:1000]
+    assert len(read.site.zones) == 2
+
+
+def test_variables_reach_the_custom_lines_and_their_comments_become_reasons() -> None:
+    text = sample("production").replace(
+        "fi\n", " DoIt iptables -A before-input -d $IP_ONE -p tcp --dport 9100 -j ACCEPT # node exporter\nfi\n"
+    )
+    (rule,) = importer.read(text, host=HOST).site.custom
+    assert (rule.rule, rule.reason) == ("-d 91.121.65.140 -p tcp --dport 9100 -j ACCEPT", "node exporter")
+
+
+def test_a_custom_line_no_own_rule_may_say_is_kept_for_review() -> None:
+    line = "DoIt iptables -A before-output -j DROP"
+    read = importer.read(sample("production").replace("fi\n", f" {line}\nfi\n"), host=HOST)
+    assert "dom0's answers to you" in read.errors[0].sentence
+    assert [u.text for u in read.review] == [line]
+    assert read.site.custom == ()
