@@ -117,6 +117,13 @@ def _plan(job: Job, state: State, config: HostConfig) -> Plan:
             f"{config.name} now has {config.bridge_prefix} and {config.vif_prefix}, so its rules would hold nobody.",
             note="Apply the firewall anew: that makes a revision for the prefixes the host has now.",
         )
+    if wish.site.ssh_port != config.admin_ssh_port:
+        raise Refused(
+            f"In this revision the admin's ssh is on tcp {wish.site.ssh_port}, and {config.name} has it on "
+            f"{config.admin_ssh_port}: nobody would get in there.",
+            note="Apply the firewall anew: that makes a revision for the port the host has now.",
+        )
+    planner.refuse_unfit(wish.site)
     return planner.plan(wish, state)
 
 

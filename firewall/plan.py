@@ -20,7 +20,7 @@ from dom0.plan import Draft, Plan
 from dom0.policy_files import LOADERS
 from dom0.state import State
 from dom0.steps import ALONE, Command, Hand, Put, Step, WriteFile
-from firewall import drift, flows, render
+from firewall import drift, flows, lint, render
 from firewall.drift import FAMILIES, OPTIONAL
 from firewall.specs import Site, as_dict, from_dict
 
@@ -118,6 +118,28 @@ def _refuse_ended(wish: Wish, state: State) -> None:
             f"{who} has taken revision {wish.name.partition('-')[0]} back; the one in force before is live.",
             note="The wishes are kept. Apply them anew: that begins a new trial.",
         )
+
+
+def refuse_unfit(site: Site) -> None:
+    """Root takes nobody's word for it that a site was looked at: the panel can write to the database.
+
+    Raises Refused for one no page would make; a line end in a name would be a line of its own in a file root loads.
+    """
+    for text in _texts(as_dict(site)):
+        if not text.isprintable():
+            raise Refused(f"{text[:60]!r} in this site is no single line of text, so nothing of it is loaded.")
+    problem = next(iter(lint.blocking(site)), None)
+    if problem is not None:
+        raise Refused(f"{problem.about}: {problem.sentence}", note="Nothing was changed. Mend it, then apply anew.")
+
+
+def _texts(found: object) -> Iterator[str]:
+    if isinstance(found, str):
+        yield found
+    elif isinstance(found, dict):
+        yield from (text for value in found.values() for text in _texts(value))
+    elif isinstance(found, list | tuple):
+        yield from (text for value in found for text in _texts(value))
 
 
 def refuse_missing(site: Site, state: State) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -336,3 +337,37 @@ def test_only_operators_apply_keep_return_and_stop(host, trial, dominig) -> None
     ):
         with pytest.raises(PermissionDenied):
             ask()
+
+
+def tampered(revision: Revision, **changes: object) -> Revision:
+    """As whoever took over the panel writes it to the database, past all pages."""
+    revision.site = {**revision.site, **changes}
+    revision.save(update_fields=["site"])
+    return revision
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"zones": "bridge", "value": "xen-br1\nkernel.core_pattern = |/tmp/x\n"},
+        {"zones": "bridge", "value": "xen-br//.//.//.//.kernel.core_pattern"},
+        {"services": "proto", "value": "tcp\n-A fr-in -j ACCEPT"},
+        {"custom": "rule", "value": "-m bpf --object-pinned /tmp/x -j ACCEPT"},
+    ],
+    ids=lambda c: str(c["value"])[:12],
+)
+def test_root_loads_nothing_that_no_page_would_make(me, host, web, changes) -> None:
+    """A file of kernel settings with a line of somebody else's would be his program run by root."""
+    job = trials.revision_apply(me, host, approved=True)
+    revision = Revision.objects.get()
+    (room, field), value = next(iter(changes.items())), changes["value"]
+    rows = revision.site[room] or [{"place": "before-input", "rule": "", "reason": "r"}]
+    tampered(revision, **{room: [{**rows[0], field: value}, *rows[1:]]})
+    with pytest.raises(Refused, match="no single line|can't be a bridge|runs a program"):
+        kind_of(job.kind).plan(job, State(), CONFIG)
+
+
+def test_a_revision_from_before_ssh_moved_to_another_port_is_not_applied(me, host, web) -> None:
+    job = trials.revision_apply(me, host, approved=True)
+    with pytest.raises(Refused, match="nobody would get in"):
+        kind_of(job.kind).plan(job, State(), replace(CONFIG, admin_ssh_port=2222))
