@@ -9,6 +9,7 @@ from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from firewall import own_rule_lint
 from firewall.explain import SOMEBODY, Explainer, Question
 from firewall.specs import DOM0, PROTOS, VPN, Ports, Service, Site
 
@@ -84,6 +85,7 @@ class _Asker:
         site = self.site
         named: list[Ports] = list(site.cell(source, target).ports)
         named += [r.ports for r in site.restrictions if site.zone(r.zone).name in (source, target)]
+        named += [ports for rule in site.custom for ports in _said(rule.rule)]
         if target == DOM0:
             named += [s.ports for s in site.services if s.target is None]
             named += [Ports(proto="tcp", first=p, last=p) for p in (site.ssh_port, site.panel_port) if p]
@@ -99,6 +101,19 @@ class _Asker:
                 proto = service.ports.each[0].proto
                 if self._gets(source, service.external or "", proto, service.port_first):
                     yield service
+
+
+def _said(rule: str) -> Iterator[Ports]:
+    """The ports an own rule is about, by number and protocol; nothing where it says none, or can't be read."""
+    try:
+        options = own_rule_lint.parse(rule).options
+    except ValueError:
+        return
+    values = ",".join((*options.get("--dport", ()), *options.get("--dports", ())))
+    for proto in PROTOS if values else ():
+        if (proto,) == options.get("-p"):
+            spans = [span.partition(":") for span in values.split(",")]
+            yield from (Ports(proto=proto, first=int(a), last=int(b or a)) for a, _, b in spans)
 
 
 def _free(network: str, named: Container[str | None]) -> str:

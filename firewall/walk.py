@@ -240,8 +240,8 @@ def _proto(words: Words) -> Test:
 
 def _port(of: Callable[[Packet], int]) -> Callable[[Words], Test]:
     def read(words: Words) -> Test:
-        span = _span(next(words, ""))
-        return lambda walker, packet: packet.proto in ("tcp", "udp") and of(packet) in span
+        spans = [_span(part) for part in next(words, "").split(",")]
+        return lambda walker, packet: packet.proto in ("tcp", "udp") and any(of(packet) in span for span in spans)
 
     return read
 
@@ -302,6 +302,7 @@ _READERS: Mapping[str, Callable[[Words], Test | None]] = {
     "-d": _address("target"),
     "-p": _proto,
     "--dport": _port(lambda packet: packet.port),
+    "--dports": _port(lambda packet: packet.port),
     "--sport": _port(lambda packet: CLIENT_PORT),
     "--ctorigdst": _address("first_target"),
     "--ctorigdstport": _port(lambda packet: packet.sent_to[1] if packet.sent_to else packet.port),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from firewall.reach import Reach, matrix
-from firewall.specs import Cell, Ports, Restriction, Site, Zone
+from firewall.specs import Cell, CustomRule, Ports, Restriction, Site, Zone
 
 
 def cell(site: Site, source: str, target: str) -> Reach:
@@ -53,6 +53,13 @@ def test_a_restriction_is_taken_from_everything(production: Site) -> None:
     assert smtp <= {s.name for s in cell(site, "zFulup", "zFulup").published} | {
         s.name for s in cell(site, "internet", "zFulup").published
     }
+
+
+def test_a_port_that_an_own_rule_opens_is_named(production: Site) -> None:
+    rule = CustomRule(place="before-input", rule="-i eth0 -p tcp -m multiport --dports 9100,9200:9210 -j ACCEPT")
+    site = replace(production, custom=(rule,))
+    assert cell(site, "internet", "dom0").words == "tcp 22, tcp 563, tcp 9100, tcp 9200-9210, udp 44096"
+    assert cell(site, "zFulup", "dom0").words == "tcp 53, udp 53"
 
 
 def test_an_isolated_zone_gets_nowhere_but_to_its_gateways_dhcp_and_names(production: Site) -> None:
