@@ -66,7 +66,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "publish": ("publish {}", "published {}"),
     "unpublish": ("unpublish {}", "unpublished {}"),
 }
-SILENT_KINDS = ("", "user", "owner", "host", "firewall")
+SILENT_KINDS = ("", "user", "owner", "host", "firewall", "firewall stop", "own rules")
 
 
 def deed(entry: Entry) -> str:
