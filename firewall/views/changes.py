@@ -48,6 +48,7 @@ def _changes(request: UserRequest, host: Host, refused: Refused | None, form: Ap
         "job": jobs.filter(state__in=Job.OPEN).first(),
         "last": jobs.exclude(state__in=Job.OPEN).order_by("-pk").first(),
         "trial": trials.on_trial(host),
+        "closed": trials.closed(host),
         "watched": Watched.objects.filter(host=host).first(),
         "refused": refused,
         **_touched(host, pending),
