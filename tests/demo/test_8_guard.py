@@ -63,10 +63,12 @@ class Operator:
 @pytest.fixture(scope="module")
 def operator(demo: Demo) -> Iterator[Operator]:
     made = Operator()
-    yield made
-    made("settle", seconds=30)
-    made("unpublish", name="Probe")
-    made.close()
+    try:
+        yield made
+        made("settle", seconds=30)
+        made("unpublish", name="Probe")
+    finally:
+        made.close()
 
 
 def pointer(name: str) -> dict[str, Any]:
@@ -204,10 +206,10 @@ def test_at_any_blow_the_confirmed_revision_is_live_or_the_new_one_was_confirmed
         found, keep = blows(chance), chance.random() < 0.5
         print(f"{told}: {', '.join(map(str, found))}{', keeping' if keep else ''}")
         clock = Clock()
-        watching = threading.Thread(target=clock.run)
+        watching = threading.Thread(target=clock.run, daemon=True)
         asked = operator("apply", seconds=TIMER_S)
         assert "name" in asked, (told, asked)
-        falling = threading.Thread(target=rain, args=(demo, found))
+        falling = threading.Thread(target=rain, args=(demo, found), daemon=True)
         watching.start()
         falling.start()
         if keep:
