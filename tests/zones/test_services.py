@@ -330,3 +330,22 @@ def test_nobody_but_an_operator_can_ask(host, zones, dominig):
         with pytest.raises(PermissionDenied):
             ask()
     assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("domain", "fulup.internal\ndhcp-script=/tmp/x"),
+        ("name", "../../../etc/x"),
+        ("bridge", "xen-br1\nkernel.x=1"),
+        ("lease_first", "10.10.1.100,static\n"),
+    ],
+)
+def test_root_writes_no_line_or_path_that_no_page_would_make(actor, zones, field, value):
+    """Whoever took over the panel writes to its database past every form; dnsmasq runs scripts as root."""
+    job = zone_change(actor, zones["zFulup"], domain="other.internal")
+    Zone.objects.filter(pk=zones["zFulup"].pk).update(**{field: value})
+    Job.objects.filter(pk=job.pk).update(args={})
+    job.refresh_from_db()
+    with pytest.raises(Refused, match=r"is no (name|bridge|domain|address)|of zFulup is no address"):
+        kind_of("zone.change").plan(job, State(), CONFIG)
