@@ -21,7 +21,7 @@ from accounts.models import User
 from audit.log import Actor, Thing
 from dom0.errors import Refused
 from dom0.trial import LONGEST_S, SHORTEST_S
-from firewall import own_rules, render, rows, services
+from firewall import own_rules, render, rows, services, words
 from firewall.drift import Line, adoption
 from firewall.models import CustomRule, Revision, Watched
 from firewall.plan import CLOSED
@@ -57,8 +57,10 @@ class Trial:
 
     @property
     def changes(self) -> list[str]:
-        """What it opens, closes and moves, in words."""
-        return list(self.revision.words)
+        """What it opens, closes and moves, in words, against what the host would return to."""
+        names = rows.machine_names(self.revision.host)
+        found = words.difference(rows.site_in(self.former), rows.site_in(self.revision), names=names)
+        return [change.sentence for change in found]
 
     @property
     def author(self) -> User:
