@@ -13,10 +13,13 @@ from netaddr import AddrFormatError, IPAddress, IPNetwork
 
 from firewall import rows
 from firewall.models import CustomRule, PolicyCell, PublishedService, ZoneRestriction
+from firewall.words import party
 from hosts.models import Host
 from zones.dependents import Dependent
 from zones.models import Zone
 from zones.moving import Follower, Move, Moved
+
+OPEN = {rows.ALL: "everything", rows.NONE: "nothing"}
 
 
 def shows(move: Move) -> Iterator[Moved]:
@@ -77,7 +80,8 @@ def dependents(zone: Zone) -> Iterator[Dependent]:
     for cell in PolicyCell.objects.filter(host=zone.host).filter(Q(source=key) | Q(target=key)):
         source, target = (rows.party(each, numbers) for each in (cell.source, cell.target))
         kind = "way in from the admin VPN" if cell.source == "vpn" else "cell of the policy"
-        yield Dependent(kind=kind, name=f"{source} → {target}: {cell.ports}", holds=False)
+        opens = OPEN.get(cell.ports, cell.ports)
+        yield Dependent(kind=kind, name=f"{party(source)} → {party(target)}: {opens}", holds=False)
 
 
 def _services(move: Move) -> Iterator[tuple[PublishedService, str]]:

@@ -236,7 +236,7 @@ def test_deleting_says_what_ends_with_the_zone(as_fulup, host, zones):
     )
     PolicyCell.objects.create(host=host, source="vpn", target="zone:1", ports="all")
     page = text(as_fulup.get(reverse("zones:delete", args=[zones["zFulup"].pk])))
-    for part in ("nosmtp", "way in from the admin VPN", "vpn → zFulup: all", 'class="kill"'):
+    for part in ("nosmtp", "way in from the admin VPN", "the admin VPN → zFulup: everything", 'class="kill"'):
         assert part in page
 
 
