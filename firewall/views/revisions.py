@@ -77,7 +77,9 @@ def compare(request: UserRequest) -> HttpResponse:
     """The difference between two revisions, or to what is wished now, in words and as rules."""
     host = known_host(request)
     asked = [int(n) for key in ("before", "after") if (n := request.GET.get(key, "")).isdecimal() and len(n) < 8]
-    form = CompareForm(request.GET or None, numbers=_numbers(host, *asked))
+    live = rows.live_revision(host)
+    start = {"before": live.number if live else WISHED, "after": WISHED}
+    form = CompareForm(request.GET or None, numbers=_numbers(host, *asked), initial=start)
     context: dict[str, Any] = {"host": host, "form": form}
     if form.is_valid():
         before, after = form.cleaned_data["before"], form.cleaned_data["after"]
