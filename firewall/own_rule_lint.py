@@ -244,6 +244,10 @@ class _Reader:
             raise _Wrong(f"{option} {value[:30]} is no address or network. Example: {option} 10.10.3.0/24.")
         elif option in ("-i", "-o") and not _INTERFACE.fullmatch(value):
             raise _Wrong(f"{option} {value[:30]} is no interface. Example: {option} eth0.")
+        elif option == "--hashlimit-name" and value.startswith("fr-"):
+            raise _Wrong(
+                f"--hashlimit-name {value[:15]}: lists that begin with fr- are the panel's own. Use another name."
+            )
         elif option in ("--sport", "--dport"):
             _ports(option, (value,))
         elif option in ("--sports", "--dports", "--ports"):
@@ -273,6 +277,8 @@ def _refuse_dangerous(place: str, rule: Parsed, site: Site) -> None:
         raise _Wrong("What comes to dom0 itself has no way out: -o never matches there. Use -i.")
     if place.endswith("output") and "-i" in rule.options:
         raise _Wrong("What dom0 sends has come in nowhere: -i never matches there. Use -o.")
+    if place.endswith("output") and rule.only("-o") and rule.options["-o"][0] == "lo":
+        raise _Wrong("What dom0 says to itself passes before own rules, for the panel needs its database and queue.")
     if "owner" in rule.modules and not place.endswith("output"):
         raise _Wrong("-m owner knows only what dom0 itself sends; it goes into before-output or after-output.")
     if place.endswith("output") and rule.verdict in ("DROP", "REJECT") and not _new_only(rule):

@@ -381,6 +381,8 @@ def _output(site: Site) -> Iterator[Rule]:
         for nic in site.nics:
             args = f"-o {nic} -p udp -m udp --sport {site.vpn.port} -m conntrack --ctstate NEW -j DROP"
             yield Rule(chain="fr-out", args=args, about="admin-vpn")
+    # What dom0 says to itself: the panel's way to its database and queue.
+    yield Rule(chain="fr-out", args="-o lo -j RETURN")
     yield Rule(chain="fr-out", args="-j fr-before-output")
     yield Rule(chain="fr-out", args="-j fr-after-output")
 

@@ -16,7 +16,7 @@ from audit.models import Entry
 from dom0 import chains
 from dom0.errors import Refused
 from dom0.state import State
-from firewall import lint, own_rule_kinds, own_rules, rows, services, shown
+from firewall import lint, own_rule_kinds, own_rules, rows, rules, services, shown
 from firewall.models import CustomRule, Revision
 from firewall.own_rules import Wanted
 from firewall.specs import CustomRule as Spec
@@ -57,6 +57,7 @@ def said(rule: str, place: Place = "before-input", site: Site | None = None, *, 
         ("-m geoip --source-country FR -j ACCEPT", "none of the matches"),
         ("-m string --string GET --algo bm --from 1 -j DROP", "splitting the text"),
         ("-m physdev --physdev-in vif1 -j DROP", "bridge-nf-call-iptables"),
+        ("-m hashlimit --hashlimit-upto 1/sec --hashlimit-name fr-new -j ACCEPT", "the panel's own"),
         ("--from-file /etc/shadow -j DROP", "none of the matches"),
         ("--modprobe=/bin/sh -j DROP", "leave them out"),
         ("-p tcp --dport 0 -j DROP", "from 1 to 65535"),
@@ -81,6 +82,17 @@ def said(rule: str, place: Place = "before-input", site: Site | None = None, *, 
 )
 def test_a_rule_that_is_more_than_a_rule_is_refused_with_why(rule: str, sentence: str) -> None:
     assert sentence in said(rule)
+
+
+@pytest.mark.parametrize("rule", ["-o lo -m conntrack --ctstate NEW -j DROP", "-m conntrack --ctstate NEW -j DROP"])
+def test_no_rule_cuts_the_panel_off_from_its_database(rule: str) -> None:
+    """Both go over lo: named, it is refused; meant with all else, it is passed by."""
+    wanted = Spec(place="before-output", rule=rule, reason="r")
+    said = [p.sentence for p in lint.custom_problems(wanted) if p.blocks]
+    assert bool(said) is ("-o lo" in rule)
+    table = next(t for t in rules.tables(Site(custom=(wanted,))) if t.name == "filter")
+    out = [r.args for r in table.rules if r.chain == "fr-out"]
+    assert out.index("-o lo -j RETURN") < out.index("-j fr-before-output")
 
 
 @pytest.mark.parametrize(
