@@ -137,7 +137,8 @@ def _texts(found: object) -> Iterator[str]:
     if isinstance(found, str):
         yield found
     elif isinstance(found, dict):
-        yield from (text for value in found.values() for text in _texts(value))
+        # What people write to each other goes into no file of rules.
+        yield from (text for key, value in found.items() if key not in ("reason", "author") for text in _texts(value))
     elif isinstance(found, list | tuple):
         yield from (text for value in found for text in _texts(value))
 

@@ -17,7 +17,9 @@ from dom0.state import State
 from dom0.steps import Hand
 from dom0.trial import Standing
 from firewall import booking, services, trials
+from firewall import plan as planner
 from firewall.models import PublishedService, Revision, Watched
+from firewall.specs import from_dict
 from hosts.kinds import kind_of
 from hosts.models import Job, JobStep
 from hosts.services import job_create
@@ -371,3 +373,9 @@ def test_a_revision_from_before_ssh_moved_to_another_port_is_not_applied(me, hos
     job = trials.revision_apply(me, host, approved=True)
     with pytest.raises(Refused, match="nobody would get in"):
         kind_of(job.kind).plan(job, State(), replace(CONFIG, admin_ssh_port=2222))
+
+
+def test_people_give_their_reasons_in_any_signs_they_like(me, host, web) -> None:
+    custom = {"place": "before-input", "rule": "-p tcp --dport 9 -j DROP", "reason": "Pourquoi\u00a0?\nà voir"}
+    trials.revision_apply(me, host, approved=True)
+    planner.refuse_unfit(from_dict(tampered(Revision.objects.get(), custom=[custom]).site))
