@@ -85,6 +85,7 @@ def plan(wish: Wish, state: State) -> Plan:
     _refuse_another(wish, pending)
     draft = Draft(state)
     if not pending and confirmed == wish.name:
+        _refuse_other_files(wish, state)
         _restore(wish, draft)
         return draft.plan()
     _refuse_ended(wish, state)
@@ -104,6 +105,19 @@ def _refuse_another(wish: Wish, pending: str) -> None:
             f"Revision {number} is on trial on this host; until it is kept or taken back, no other is applied.",
             note=f"Keep revision {number} or return from it, then apply. Wishes can be edited meanwhile.",
         )
+
+
+def _refuse_other_files(wish: Wish, state: State) -> None:
+    """A release that renders otherwise must not change the rules in force without a trial: the guard and the next
+    boot would load those that were confirmed.
+    """
+    for name in (*(name for name, _ in LOADERS), SYSCTLS):
+        if state.files.get(f"{wish.own}/{name}", wish.files[name]) != wish.files[name]:
+            raise Refused(
+                f"Revision {wish.name.partition('-')[0]} was made by another release of Fridu, which said the same "
+                f"in other rules ({name}).",
+                note="Apply the wishes: that makes a revision of this release's rules, and tries it first.",
+            )
 
 
 def _refuse_ended(wish: Wish, state: State) -> None:

@@ -238,10 +238,11 @@ def _revision(host: Host, person: User, why: str, seen: str) -> Revision:
         raise Refused(
             f"{capfirst(stopping[0].about)}: {stopping[0].sentence}", note="Nothing was applied. Mend it first."
         )
-    if now.live and not now.changes and services.digest_of(rows.site_in(now.live)) == now.digest:
+    files = render.files(now.wished).by_name
+    same = now.live and not now.changes and services.digest_of(rows.site_in(now.live)) == now.digest
+    if now.live and same and now.live.files == files:  # others: made by a release that rendered otherwise
         return now.live
     last = Revision.objects.filter(host=host).order_by("-number").first()
-    files = render.files(now.wished).by_name
     return Revision.objects.create(
         host=host,
         number=(last.number if last else 0) + 1,

@@ -190,6 +190,15 @@ def test_a_foreign_rule_in_front_of_ours_is_put_behind_again(production: Site) -
     assert "-I FORWARD -j fr-fwd" in loaded[-1].stdin
 
 
+def test_rules_another_release_made_are_not_loaded_without_a_trial(production: Site) -> None:
+    """The guard and the next boot would load the confirmed files, and the host had a third thing in between."""
+    wish = wished(production)
+    older = wish.files["v4.rules"].replace("-A fr-out -o lo -j RETURN\n", "")
+    state = kept(on_trial(production)).having("files", f"{wish.own}/v4.rules", older)
+    with pytest.raises(Refused, match="another release"):
+        planner.plan(wish, state)
+
+
 def test_a_rule_somebody_changed_by_hand_is_restored(production: Site) -> None:
     state = applied(production)
     opened = state.rules["v4"].replace("-A fr-zin -j DROP", "-A fr-zin -j ACCEPT")

@@ -379,3 +379,10 @@ def test_people_give_their_reasons_in_any_signs_they_like(me, host, web) -> None
     custom = {"place": "before-input", "rule": "-p tcp --dport 9 -j DROP", "reason": "Pourquoi\u00a0?\nà voir"}
     trials.revision_apply(me, host, approved=True)
     planner.refuse_unfit(from_dict(tampered(Revision.objects.get(), custom=[custom]).site))
+
+
+def test_after_an_upgrade_that_renders_otherwise_the_same_wishes_are_a_revision_of_their_own(me, host, live) -> None:
+    assert trials.revision_apply(me, host).args["revision"] == live.pk
+    Job.objects.all().update(state="done")
+    Revision.objects.filter(pk=live.pk).update(files={**live.files, "v4.rules": "as an older release had it"})
+    assert trials.revision_apply(me, host).args["number"] == live.number + 1
