@@ -217,7 +217,9 @@ class Explainer:
         if rule is not None and rule.chain.startswith(("fr-ro-", "fr-ri-")):
             zone = self.site.zone(int(rule.chain.rpartition("-")[2])).name
             way = "out of" if rule.chain.startswith("fr-ro-") else "into"
-            said = f"The restriction {rule.about} of {zone} lets no {what} {way} it."
+            # It may have met the port as it was sent, before a neighbour's published one was translated.
+            met = f"{packet.proto} {packet.sent_to[1]}" if packet.sent_to and "--ctorigdstport" in rule.args else what
+            said = f"The restriction {rule.about} of {zone} lets no {met} {way} it."
             return Reason(kind="restriction", name=rule.about, sentence=said)
         if verdict.passes:
             if rule is not None and rule.about.startswith("policy "):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from firewall.specs import BOTH, INTERNET, VPN, Cell, CustomRule, Restriction, Service, Site, Zone
+from firewall.specs import BOTH, INTERNET, VPN, Cell, CustomRule, Ports, Restriction, Service, Site, Zone
 
 Kind = Literal["opens", "closes", "moves", "changes", "stays"]
 ORDER: tuple[Kind, ...] = ("opens", "closes", "moves", "changes", "stays")
@@ -92,13 +92,25 @@ def _services(before: Site, after: Site, called: Mapping[str, str]) -> Iterator[
     old, new = ends(before), ends(after)
     differing = [(key, old.get(key), new.get(key)) for key in old.keys() | new.keys() if old.get(key) != new.get(key)]
     for was, now in _together(sorted(differing, key=lambda found: found[0])):
-        if was is None and now is not None:
+        admins = next((s for s in (was, now) if s and _is_admins(s, after)), None)
+        if admins and (was is None or now is None):
+            comes = "becomes" if was is None else "is no longer"
+            yield Change(kind="changes", what=_end(admins), rest=f"{comes} service {admins.name}", detail=_ALWAYS)
+        elif was is None and now is not None:
             yield Change(kind="opens", what=_end(now), rest=f"to {_to(now, called)}", detail=_whom(now))
         elif now is None and was is not None:
             detail = f"Service {was.name}. Connections that are open through it are cut."
             yield Change(kind="closes", what=_end(was), rest=f"to {_to(was, called)}", detail=detail)
         elif was and now:
             yield from _kept(was, now, called)
+
+
+#: Of a service of dom0's that opens no more than is open anyway.
+_ALWAYS = "The admin's own ssh is always open there, with the service or without."
+
+
+def _is_admins(service: Service, site: Site) -> bool:
+    return service.target is None and service.ports == Ports(proto="tcp", first=site.ssh_port, last=site.ssh_port)
 
 
 Pair = tuple[Service | None, Service | None]

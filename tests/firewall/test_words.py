@@ -126,3 +126,14 @@ def test_ping_and_both_protocols_in_a_cell_are_told_as_such(production: Site) ->
     after = replace(production, policy=(*others, cell("zFulup", "zDominig", both, PING)))
     assert sentences(site, after) == ["opens udp 53 from zFulup to zDominig", "opens ping from zFulup to zDominig"]
     assert sentences(after, site) == ["closes udp 53 from zFulup to zDominig", "closes ping from zFulup to zDominig"]
+
+
+def test_what_the_admins_ssh_keeps_open_neither_opens_nor_closes(production: Site) -> None:
+    ssh = next(s for s in production.services if s.target is None and s.port_first == production.ssh_port)
+    without = replace(production, services=tuple(s for s in production.services if s != ssh))
+    gone, come = words.difference(production, without), words.difference(without, production)
+    assert [(c.kind, c.rest) for c in (*gone, *come)] == [
+        ("changes", f"is no longer service {ssh.name}"),
+        ("changes", f"becomes service {ssh.name}"),
+    ]
+    assert "always open" in gone[0].detail
