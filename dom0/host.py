@@ -95,7 +95,8 @@ class HostConfig:
 def load(path: str = "") -> HostConfig:
     """Read the host file (argument, $FRIDU_HOST_TOML or /etc/fridu/host.toml).
 
-    Raises Refused with a sentence where it is missing, not TOML, or has a key nobody knows.
+    Raises Refused with a sentence where it is missing, not TOML, has a key nobody knows, or prefixes that fit
+    more than machines.
     """
     where = Path(path or os.environ.get("FRIDU_HOST_TOML", PATH))
     try:
@@ -112,4 +113,19 @@ def load(path: str = "") -> HostConfig:
         raise Refused(f"{where} has unknown keys: {', '.join(unknown)}.", note="See docs/install.md for the keys.")
     if not {"name", "libvirt", "volumes"} <= data.keys():
         raise Refused(f"{where} needs name, libvirt and volumes.", note="See deploy/host.toml.")
-    return HostConfig(nics=nics, **data)
+    config = HostConfig(nics=nics, **data)
+    _refuse_prefixes(config, where)
+    return config
+
+
+def _refuse_prefixes(config: HostConfig, where: Path) -> None:
+    """The rules know bridges and machines' interfaces by how their names begin, and nothing else may begin so."""
+    others = (*(nic.name for nic in config.nics), *((config.vpn_interface,) if config.vpn_interface else ()))
+    for key, prefix in (("bridge_prefix", config.bridge_prefix), ("vif_prefix", config.vif_prefix)):
+        taken = next((name for name in others if name.startswith(prefix)), "")
+        if not prefix or taken:
+            why = f"{taken} begins with it" if taken else "it is empty"
+            raise Refused(
+                f"{where}: {key} can't be {prefix!r}: {why}, so rules for machines would hold for {taken or 'all'}.",
+                note="Use a beginning that nothing else on the host has, such as xen-br and fr.",
+            )

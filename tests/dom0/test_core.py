@@ -130,3 +130,11 @@ def test_the_host_file_is_refused_with_a_sentence(tmp_path: Path):
     path.write_text('name="a"\nlibvirt="lxc:///system"\nvolumes="/v"\ncolour="red"\n')
     with pytest.raises(Refused, match="unknown keys: colour"):
         host.load(str(path))
+    good = 'name="a"\nlibvirt="lxc:///system"\nvolumes="/v"\n'
+    for line, said in (
+        ('bridge_prefix=""\n', "bridge_prefix can't be '': it is empty"),
+        ('vif_prefix="et"\n[[nic]]\nname="eth0"\n', "vif_prefix can't be 'et': eth0 begins with it"),
+    ):
+        path.write_text(good + line)
+        with pytest.raises(Refused, match=said):
+            host.load(str(path))
