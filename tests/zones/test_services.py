@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import connection
 from django.utils import timezone
 
 from audit.log import Actor
@@ -337,8 +338,9 @@ def test_nobody_but_an_operator_can_ask(host, zones, dominig):
     [
         ("domain", "fulup.internal\ndhcp-script=/tmp/x"),
         ("name", "../../../etc/x"),
-        ("bridge", "xen-br1\nkernel.x=1"),
-        ("lease_first", "10.10.1.100,static\n"),
+        ("bridge", "xen-br1\nk.x=1"),
+        # PostgreSQL's own type for addresses takes no such text.
+        *(() if connection.vendor == "postgresql" else (("lease_first", "10.10.1.100,static\n"),)),
     ],
 )
 def test_root_writes_no_line_or_path_that_no_page_would_make(actor, zones, field, value):
