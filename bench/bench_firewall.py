@@ -29,6 +29,7 @@ from firewall.specs import Site
 
 FRIDU = "Fridu"
 FAMILIES = ("v4", "v6", "bridge")
+NO_LEGACY_RULES = "*filter\n:INPUT ACCEPT\n:FORWARD ACCEPT\n:OUTPUT ACCEPT\nCOMMIT\n*nat\nCOMMIT\n"
 
 
 # Fridu's own way: what the worker does from the objects on
@@ -76,6 +77,7 @@ def run(argv: Argv) -> None:
 def clean() -> None:
     """Nothing loaded, as on a fresh box."""
     run(("nft", "flush", "ruleset"))
+    runner.run(("iptables-legacy-restore",), stdin=NO_LEGACY_RULES)  # ferm's
     run(("ipset", "destroy"))
 
 
@@ -183,7 +185,7 @@ def first_packet(size: int) -> tuple[float, float]:
         ask = f"connect_us('{service.external}', {service.port_first})"
         code = f"from bench.bench_firewall import connect_us; print({ask})"
         out = subprocess.run(
-            ("ip", "netns", "exec", "inet", sys.executable, "-c", code), capture_output=True, text=True, check=True
+            ("ip", "netns", "exec", "inet", sys.executable, "-c", code), stdout=subprocess.PIPE, text=True, check=True
         )
         found.append(float(out.stdout))
     return found[0], found[1]
