@@ -53,6 +53,17 @@ def tried_or_live(host: Host) -> QuerySet[Revision]:
     return Revision.objects.filter(host=host, state__in=(states.TRIAL, states.LIVE)).order_by("-state")
 
 
+def loaded(host: Host) -> tuple[Revision | None, Site]:
+    """The revision the host's rules are those of, and its site; before the first apply none, and what is wished."""
+    revision = tried_or_live(host).first()
+    return revision, site_in(revision) if revision else site_of(host)
+
+
+def vpn_address(host: Host) -> str:
+    """dom0's own address in the admin VPN; "" where there is none."""
+    return str((host.facts.get("vpn") or {}).get("address") or "")
+
+
 def site_in(revision: Revision | None) -> Site:
     """The site a revision was rendered from; an empty one for none."""
     return from_dict(revision.site) if revision else Site()

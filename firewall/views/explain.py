@@ -35,8 +35,7 @@ def explain(request: UserRequest) -> HttpResponse:
 
 
 def _explain(request: UserRequest, host: Host, refused: Refused | None) -> HttpResponse:
-    live = rows.live_revision(host)
-    site = rows.site_in(live) if live else rows.site_of(host)
+    live, site = rows.loaded(host)
     form = QuestionForm(request.GET if "source" in request.GET else None, host=host, site=site)
     names = dict(rows.machine_names(host))
     context: dict[str, Any] = {
@@ -58,7 +57,7 @@ def _answered(
     request: UserRequest, host: Host, site: Site, form: QuestionForm, names: dict[str, str]
 ) -> dict[str, Any]:
     question = form.question
-    here = str(host.facts.get("vpn", {}).get("address") or "")
+    here = rows.vpn_address(host)
     now = Explainer(site, names, vpn_address=here).ask(question)
     wished = rows.site_of(host)
     then = Explainer(wished, names, vpn_address=here).ask(question) if wished != site else now
@@ -107,8 +106,7 @@ def _probe(request: UserRequest, host: Host) -> dict[str, Any] | None:
 def probe(request: UserRequest) -> HttpResponse:
     """Have the host try it: the question stands in the query, as on the page."""
     host = known_host(request)
-    live = rows.live_revision(host)
-    site = rows.site_in(live) if live else rows.site_of(host)
+    _, site = rows.loaded(host)
     form = QuestionForm(request.GET, host=host, site=site)
     if not form.is_valid():
         return _explain(request, host, None)
@@ -127,9 +125,8 @@ def matrix(request: UserRequest) -> HttpResponse:
     host = host_of(request)
     if host is None:
         return render(request, "firewall/reach.html", {"host": None})
-    live = rows.live_revision(host)
-    site = rows.site_in(live) if live else rows.site_of(host)
-    found = _matrix(site, str(host.facts.get("vpn", {}).get("address") or ""))
+    live, site = rows.loaded(host)
+    found = _matrix(site, rows.vpn_address(host))
     parties = list(site.parties())
     by_source = {source: [r for r in found if r.source == source] for source in parties}
     context = {

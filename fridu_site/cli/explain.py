@@ -23,11 +23,11 @@ def explain(call: Call, host: Host) -> int:
     words = [call.word(n, f"from, to, protocol and port, {EXAMPLE}") for n in range(3)]
     proto = "icmp" if words[2] == "ping" else words[2]
     port = "" if proto == "icmp" else call.word(3, f"a port, {EXAMPLE}")
-    site = _site(host)
+    _, site = rows.loaded(host)
     form = QuestionForm({"source": words[0], "target": words[1], "proto": proto, "port": port}, host=host, site=site)
     if not form.is_valid():
         raise Refused(" ".join(str(said) for errors in form.errors.values() for said in errors))
-    explainer = Explainer(site, rows.machine_names(host), vpn_address=_vpn_address(host))
+    explainer = Explainer(site, rows.machine_names(host), vpn_address=rows.vpn_address(host))
     answer = explainer.ask(form.question)
     call.say({True: "Yes.", False: "No.", None: "It depends."}[answer.reaches])
     for reason in answer.reasons:
@@ -51,18 +51,9 @@ def _probe(call: Call, host: Host, site: Site, form: QuestionForm) -> int:
 def reach_(call: Call, host: Host) -> int:
     """Who reaches whom, a line a pair that reaches anything."""
     call.demand("firewall.view")
-    for each in reach.matrix(_site(host), vpn_address=_vpn_address(host)):
+    for each in reach.matrix(rows.loaded(host)[1], vpn_address=rows.vpn_address(host)):
         names = ", ".join(f"{s.name} ({s.where})" for s in each.published)
         more = [each.words] * bool(each.look) + [f"published {names}"] * bool(names)
         if more and each.source != each.target:
             call.say(f"{each.source:>16} → {each.target:<16} {'; '.join(more)}")
     return 0
-
-
-def _site(host: Host) -> Site:
-    live = rows.live_revision(host)
-    return rows.site_in(live) if live else rows.site_of(host)
-
-
-def _vpn_address(host: Host) -> str:
-    return str(host.facts.get("vpn", {}).get("address") or "")

@@ -125,6 +125,17 @@ def test_a_probe_of_nonsense_makes_no_job(client, page, in_force) -> None:
     assert not Job.objects.exists()
 
 
+def test_during_a_trial_the_rules_that_are_loaded_answer(page, in_force, published, host, fulup) -> None:
+    published.delete()
+    site = site_of(host)
+    Revision.objects.create(
+        host=host, number=2, site=as_dict(site), files=files(site).by_name, digest="e", author=fulup, state="trial"
+    )
+    shown = page(**WEB)
+    assert "does not get through" in shown
+    assert "revision 2, which is on trial" in shown
+
+
 def test_the_matrix_says_what_all_objects_make_together(page, in_force) -> None:
     shown = page("reach")
     assert "1 published" in shown
