@@ -41,39 +41,22 @@ def register_kinds() -> None:
     )
     # These hold no lock of jobs and wait behind no work: the trial's clock runs, and the host's one writer is
     # found by dom0 itself.
-    register(
-        Kind(
-            name=CONFIRM,
-            queue="power",
-            approval="none",
-            scope=_standing,
-            plan=_plan_confirm,
-            locks=lambda job: (),
-            done=_booked,
+    for name, scope, plan in (
+        (CONFIRM, _standing, _plan_confirm),
+        (RETURN, _standing, _plan_return),
+        (STOP, _closed, _plan_stop),
+    ):
+        register(
+            Kind(
+                name=name,
+                queue="power",
+                approval="none",
+                scope=scope,
+                plan=plan,
+                locks=lambda job: (),
+                done=_booked,
+            )
         )
-    )
-    register(
-        Kind(
-            name=RETURN,
-            queue="power",
-            approval="none",
-            scope=_standing,
-            plan=_plan_return,
-            locks=lambda job: (),
-            done=_booked,
-        )
-    )
-    register(
-        Kind(
-            name=STOP,
-            queue="power",
-            approval="none",
-            scope=_closed,
-            plan=_plan_stop,
-            locks=lambda job: (),
-            done=_booked,
-        )
-    )
 
 
 def _revision(job: Job) -> Revision:

@@ -12,10 +12,9 @@ import shlex
 from dataclasses import dataclass
 
 from dom0.chains import JUMPS
-from dom0.members import INSIDE, TABLE, VIFS, ZNET
+from dom0.members import INSIDE, KNOWN, TABLE, VIFS, ZNET
 from firewall import rules
 from firewall.rule import Rule, Table
-from firewall.rules import KNOWN
 from firewall.specs import Site
 
 SETS, BRIDGE, V6, V4 = "sets.ipset", "bridge.nft", "v6.rules", "v4.rules"

@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dom0.members import INSIDE, OWN_LEASE, ZNET
+from dom0.members import INSIDE, KNOWN, OWN_LEASE, ZNET
 from firewall import nat
 from firewall.nat import BUCKET_ABOVE
 from firewall.rule import ECHO, Rule, Table, accept, match, policy_name, sent_to, span
 from firewall.specs import DOM0, INTERNET, PING, PLACES, VPN, Ports, Restriction, Service, Site, Zone
 
-__all__ = ("BUCKET_ABOVE", "KNOWN", "Rule", "Table", "dom0_services", "match", "tables")
+__all__ = ("BUCKET_ABOVE", "Rule", "Table", "dom0_services", "match", "tables")
 
 #: Open connections one machine may hold through or to dom0: it can't fill the table of all.
 CONNECTIONS_PER_MACHINE = 2000
-#: Mark of a frame the bridge table found to come from its own machine.
-KNOWN = 0x40000000
 PING_LIMIT = "-m limit --limit 20/sec --limit-burst 40"
 CONNLIMIT = f"-m connlimit --connlimit-above {CONNECTIONS_PER_MACHINE} --connlimit-mask 32 --connlimit-saddr -j DROP"
 #: New connections a second: those ended at once count for connlimit no more, but stay in the table for a while.

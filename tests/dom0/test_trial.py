@@ -19,7 +19,6 @@ from dom0.host import HostConfig, Nic
 from dom0.probe import Scope
 from dom0.state import State
 from dom0.steps import ALONE, RemoveFile, Step, WriteFile
-from firewall import rules
 
 ONE, TWO = "1-aaaaaaaaaaaa", "2-bbbbbbbbbbbb"
 TOKEN = f"{TWO}-j7"
@@ -555,9 +554,3 @@ def test_revision_0_is_the_same_each_time(config: HostConfig) -> None:
     assert closed.files(config) == closed.files(config)
     loading.write_closed(config)
     assert {path.name for path in loading.folder(config, "0").iterdir()} == set(closed.files(config))
-
-
-def test_both_know_a_machines_frame_by_the_same_mark() -> None:
-    from dom0 import members
-
-    assert rules.KNOWN == members.KNOWN

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from firewall.rules import KNOWN
+from dom0.members import KNOWN
 from tests.host import bare, wire
 from tests.host.bare import DOM0, NEIGHBOUR, World
 from tests.host.wire import arp_reply, command, ether, mac
