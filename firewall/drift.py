@@ -26,18 +26,24 @@ OPTIONAL = ("net.bridge.", "net.ipv6.conf.", "net.ipv4.conf.")
 FILES: Mapping[str, Family] = {render.V4: "v4", render.V6: "v6", render.BRIDGE: "bridge", SETTINGS: "kernel"}
 #: Whoever changed more than this by hand wants to restore, not to read.
 MANY = 200
+#: Where a chain of ours hands over to the operators' last rules, or ends.
+_LAST = re.compile(r"^-A \S+ -j (fr-after-\w+|DROP)$")
 _COMMENT = re.compile(r'--comment (?:"([^"]*)"|(\S+))')
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One difference: `gone` from the host, or come there. `where` is the table and chain it stands in."""
+    """One difference: `gone` from the host, or come there. `where` is the table and chain it stands in.
+
+    `late`: it stands behind our own last word there, so it meets only what we left undecided.
+    """
 
     family: Family
     gone: bool
     where: str
     text: str
     words: str
+    late: bool = False
 
     @property
     def raw(self) -> str:
@@ -104,9 +110,9 @@ def _rules(family: Family, text: str, site: Site, state: State) -> Iterator[Line
         table, chain = section
         if chain and (section in old) != (section in new):
             yield _chain(family, table, chain, section in old)
-        for gone, line in _differing(old.get(section, []), new.get(section, [])):
+        for gone, line, late in _differing(old.get(section, []), new.get(section, [])):
             words = _rule_words(site, chain, line, gone) if chain else _table_words(line, gone)
-            yield Line(family=family, gone=gone, where=f"{table} {chain}".strip(), text=line, words=words)
+            yield Line(family=family, gone=gone, where=f"{table} {chain}".strip(), text=line, words=words, late=late)
 
 
 def _chain(family: Family, table: str, chain: str, gone: bool) -> Line:
@@ -114,11 +120,13 @@ def _chain(family: Family, table: str, chain: str, gone: bool) -> Line:
     return Line(family=family, gone=gone, where=f"{table} {chain}", text=f":{chain}", words=words)
 
 
-def _differing(old: list[str], new: list[str]) -> Iterator[tuple[bool, str]]:
+def _differing(old: list[str], new: list[str]) -> Iterator[tuple[bool, str, bool]]:
+    """Lines that are gone, then those that came, and whether they came behind our own last word."""
+    last = next((at for at, line in enumerate(new) if line in old and _LAST.search(line)), len(new))
     for tag, a, b, c, d in SequenceMatcher(a=old, b=new, autojunk=False).get_opcodes():
         if tag != "equal":
-            yield from ((True, line) for line in old[a:b])
-            yield from ((False, line) for line in new[c:d])
+            yield from ((True, line, False) for line in old[a:b])
+            yield from ((False, new[at], at > last) for at in range(c, d))
 
 
 def _table_words(line: str, gone: bool) -> str:
@@ -222,19 +230,25 @@ def _place(site: Site, line: Line) -> tuple[Place, str] | None:
     for place in PLACES:
         if chain == f"fr-{place}":
             return place, rule
-    if chain in ("fr-in", "fr-dom0", "fr-out"):
-        return ("before-output" if chain == "fr-out" else "before-input"), rule
-    if chain == "fr-fwd":
-        return "before-forwarding", rule
-    return _zone_place(site, chain, rule)
+    side = ""
+    if chain not in _WHOLE:
+        # A zone's chain is reached by its bridge alone; an own rule has to say so.
+        side = _by_bridge(site, chain, rule)
+        if not side:
+            return None
+    before, after = _WHOLE.get(chain) or (_INPUT if chain in ("fr-zin", "fr-vin") else _FORWARDING)
+    return (after if line.late else before), side + rule
 
 
-def _zone_place(site: Site, chain: str, rule: str) -> tuple[Place, str] | None:
-    """A zone's chain is reached by its bridge alone; an own rule has to say so."""
-    side = _by_bridge(site, chain, rule)
-    if not side:
-        return None
-    return ("before-input" if chain in ("fr-zin", "fr-vin") else "before-forwarding"), side + rule
+_INPUT: tuple[Place, Place] = ("before-input", "after-input")
+_FORWARDING: tuple[Place, Place] = ("before-forwarding", "after-forwarding")
+#: Chains all packets of one way pass, with the places for own rules there.
+_WHOLE: Mapping[str, tuple[Place, Place]] = {
+    "fr-in": _INPUT,
+    "fr-dom0": _INPUT,
+    "fr-fwd": _FORWARDING,
+    "fr-out": ("before-output", "after-output"),
+}
 
 
 def _by_bridge(site: Site, chain: str, rule: str) -> str:

@@ -109,6 +109,38 @@ def test_what_somebody_added_becomes_an_own_rule_that_says_the_same(production, 
 
 
 @pytest.mark.parametrize(
+    ("chain", "rule", "place", "becomes"),
+    [
+        ("fr-in", "-s 198.51.100.7/32 -j DROP", "after-input", "-s 198.51.100.7/32 -j DROP"),
+        ("fr-fwd", "-d 10.10.1.2/32 -j DROP", "after-forwarding", "-d 10.10.1.2/32 -j DROP"),
+        ("fr-out", "-p udp -m udp --dport 53 -j DROP", "after-output", "-p udp -m udp --dport 53 -j DROP"),
+        ("fr-vin", "-p tcp -m tcp --dport 80 -j DROP", "after-input", "-i tun0 -p tcp -m tcp --dport 80 -j DROP"),
+        # Our chain ended with DROP: what came behind it met nothing, and still meets nothing.
+        ("fr-zin", "-p tcp -m tcp --dport 80 -j DROP", "after-input", "-i xen-br+ -p tcp -m tcp --dport 80 -j DROP"),
+        # A zone's chain only takes things away; what lets things through comes after it.
+        ("fr-zo-1", "-d 10.10.2.2/32 -j DROP", "before-forwarding", "-i xen-br1 -d 10.10.2.2/32 -j DROP"),
+    ],
+)  # fmt: skip
+def test_what_somebody_appended_comes_after_our_own_rules_again(production, chain, rule, place, becomes) -> None:
+    lines = found(production, appended(production, chain, rule))
+    taken = drift.adoption(production, lines)
+    assert taken.refused == ()
+    assert [(c.place, c.rule) for c in taken.rules] == [(place, becomes)]
+
+
+def appended(site: Site, chain: str, rule: str) -> State:
+    """The host after `iptables -A CHAIN RULE`."""
+    state = applied(site)
+    live = state.rules["v4"].splitlines()
+    own = [at for at, line in enumerate(live) if line.startswith((f"-A {chain} ", f":{chain} "))]
+    last = max((at for at in own if live[at].startswith("-A")), default=0)
+    if not last:  # an empty chain: its rules stand after all declarations
+        last = live.index("COMMIT", own[0]) - 1
+    live.insert(last + 1, f"-A {chain} {rule}")
+    return state.having("rules", "v4", "\n".join(live) + "\n")
+
+
+@pytest.mark.parametrize(
     ("old", "new", "why"),
     [
         (":fr-dnat - [0:0]\n", ":fr-dnat - [0:0]\n-A fr-dnat -j RETURN\n", "publish it as a service"),
