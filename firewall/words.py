@@ -227,7 +227,7 @@ def _zones(before: Site, after: Site) -> Iterator[Change]:
         elif now is None and was is not None:
             yield Change(kind="changes", what=f"zone {was.name} goes", rest=f"with {was.network}")
         elif was and now and was != now:
-            yield Change(kind="changes", what=f"zone {now.name}", rest="has another " + "; ".join(_zone(was, now)))
+            yield Change(kind="changes", what=f"zone {now.name}", rest="changes its " + "; its ".join(_zone(was, now)))
 
 
 def _zone(was: Zone, now: Zone) -> Iterator[str]:
@@ -240,7 +240,7 @@ def _zone(was: Zone, now: Zone) -> Iterator[str]:
         ("card", was.nic, now.nic),
     ):
         if old != new:
-            yield f"{label}: {old or 'none'} → {new or 'none'}"
+            yield f"{label} from {old or 'none'} to {new or 'none'}"
 
 
 def _host(before: Site, after: Site) -> Iterator[Change]:
@@ -251,7 +251,8 @@ def _host(before: Site, after: Site) -> Iterator[Change]:
         ("the admin VPN's network", before.vpn and before.vpn.network, after.vpn and after.vpn.network),
     ):
         if old != new:
-            yield Change(kind="changes", what=label, rest=f"moves from {old or 'none'} to {new or 'none'}")
+            rest = f"moves from {old} to {new}" if old and new else f"comes: {new}" if new else f"goes: {old} no more"
+            yield Change(kind="changes", what=label, rest=rest)
     for address in after.addresses:
         if address not in before.addresses and before.addresses:
             yield Change(kind="changes", what=f"external address {address.ip}", rest=f"on {address.nic} comes")

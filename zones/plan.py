@@ -204,8 +204,9 @@ def _membership(spec: ZoneSpec, draft: Draft) -> None:
     if not missing:
         draft.so("members", f"The firewall's sets know {spec.network} on {spec.bridge}")
         return
-    for argv in members.create_sets():
-        draft.do(Step(stage="members", title="Make sure the firewall's sets exist", action=Command(argv=argv)))
+    sets = zip((members.ZNET, members.INSIDE, members.VIFS), members.create_sets(), strict=True)
+    for name, argv in sets:
+        draft.do(Step(stage="members", title=f"Make sure the firewall's set {name} exists", action=Command(argv=argv)))
     for member in missing:
         _member(draft, f"Tell the firewall: {member.element} in {member.set}", member.add, present=member.key)
 

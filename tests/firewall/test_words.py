@@ -101,7 +101,7 @@ def test_what_stays_is_said_too(production: Site) -> None:
 def test_a_zone_that_comes_or_changes_is_named(production: Site, guru: Site) -> None:
     assert "zone zAdmin comes on xen-br1, isolated from the Internet" in sentences(Site(), guru)
     moved = replace(production, zones=(replace(production.zones[0], gateway="10.10.1.254"), production.zones[1]))
-    assert sentences(production, moved) == ["zone zFulup has another gateway: 10.10.1.1 → 10.10.1.254"]
+    assert sentences(production, moved) == ["zone zFulup changes its gateway from 10.10.1.1 to 10.10.1.254"]
 
 
 def test_a_service_of_both_protocols_is_told_once_and_each_protocol_by_itself_where_only_it_changes(
@@ -137,3 +137,19 @@ def test_what_the_admins_ssh_keeps_open_neither_opens_nor_closes(production: Sit
         ("changes", f"becomes service {ssh.name}"),
     ]
     assert "always open" in gone[0].detail
+
+
+def test_what_comes_for_the_first_time_does_not_move(production: Site) -> None:
+    before, other = replace(production, vpn=None, panel_port=None), replace(production, panel_port=8443)
+    assert "the panel's port on the admin VPN comes: 8000" in sentences(before, production)
+    assert "the admin VPN's interface comes: tun0" in sentences(before, production)
+    assert "the panel's port on the admin VPN goes: 8000 no more" in sentences(production, before)
+    assert sentences(production, other) == ["the panel's port on the admin VPN moves from 8000 to 8443"]
+
+
+def test_what_changes_of_a_zone_is_told_in_a_sentence(production: Site) -> None:
+    zone = production.zones[0]
+    moved = replace(zone, external=None, gateway="10.10.1.254")
+    after = replace(production, zones=(moved, *production.zones[1:]))
+    told = f"its gateway from {zone.gateway} to 10.10.1.254; its external address from {zone.external} to none"
+    assert sentences(production, after) == [f"zone {zone.name} changes {told}"]
