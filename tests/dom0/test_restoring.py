@@ -1,0 +1,248 @@
+"""Restoring on paper: where it fails, what the guard finds, what is loaded, and what revision 0 is."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from dom0 import chains, closed, files, guard, loading, trial, writer
+from dom0.errors import CommandFailed, Refused
+from dom0.host import HostConfig
+from tests.dom0.on_paper import ONE, TOKEN, arm, expire, quiet
+
+# where it fails
+
+
+def test_where_restoring_fails_it_is_tried_again(
+    config: HostConfig, armed: trial.Pending, loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works, killed = loading.restore, CommandFailed(("iptables-restore",), -9, "", "")
+
+    def fails(*_: object) -> bool:
+        raise killed
+
+    monkeypatch.setattr(loading, "restore", fails)
+    with pytest.raises(CommandFailed):
+        trial.take_back(config, "guard", quiet)
+    assert trial.read(config).returning
+    monkeypatch.setattr(loading, "restore", works)
+    guard.act(config, quiet)
+    assert loaded == ["0"]
+    assert not trial.read(config).returning
+
+
+def no_more_writes(*_: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_where_the_disk_takes_no_writes_the_rules_are_restored_all_the_same(
+    config: HostConfig, armed: trial.Pending, loaded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can confirm there either: that is a rename as well."""
+    expire(config)
+    monkeypatch.setattr(trial, "_rename", no_more_writes)
+    with pytest.raises(OSError, match="Read-only"):
+        guard.act(config, quiet)
+    assert loaded == ["0"]
+
+
+def test_where_the_disk_takes_no_writes_stop_closes_the_host_and_says_so(
+    config: HostConfig, armed: trial.Pending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put: list[loading.Revision] = []
+    monkeypatch.setattr(loading, "load", put.append)
+    for module, name in ((trial, "_rename"), (trial, "_write"), (files, "remove")):
+        monkeypatch.setattr(module, name, no_more_writes)
+    with pytest.raises(OSError, match="Read-only"):
+        trial.stop(config, quiet)
+    assert put == [closed.files(config)]
+
+
+@pytest.mark.parametrize("during", [True, False], ids=["during a trial", "in force"])
+def test_a_full_disk_does_not_undo_a_stop(
+    config: HostConfig, armed: trial.Pending, loaded: list[str], during: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rename and a removal need no room: the guard must not open again what was closed."""
+    if not during:
+        trial.note_applied(config, TOKEN)
+        trial.confirm(config, TOKEN, trial.read(config).applied_nonce)
+    put: list[loading.Revision] = []
+    monkeypatch.setattr(loading, "load", put.append)
+    monkeypatch.setattr(trial, "_write", no_more_writes)
+    trial.stop(config, quiet)
+    guard.act(config, quiet)
+    assert put == [closed.files(config)]
+    assert loaded == []
+    assert trial.read(config).confirmed == "0"
+
+
+def test_a_lock_that_takes_no_note_is_a_lock_all_the_same(config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full /run is no reason not to restore."""
+    monkeypatch.setattr(os, "pwrite", no_more_writes)
+    with writer.restoring(config), files.lock(writer.lock_path(config), wait=False) as free:
+        assert not free
+
+
+def test_a_trial_begun_again_is_not_confirmed_by_the_former_ones_nonce(
+    config: HostConfig, armed: trial.Pending, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a full disk lost the note that it was taken back, the same job may go on and arm the same token."""
+    trial.note_applied(config, TOKEN)
+    nonce = trial.read(config).applied_nonce
+    with monkeypatch.context() as full:
+        full.setattr(trial, "_note", no_more_writes)
+        trial.take_back(config, "guard", quiet)
+    arm(config)
+    with pytest.raises(Refused, match="not made after"):
+        trial.confirm(config, TOKEN, nonce)
+
+
+# the guard's look
+
+
+def test_the_guard_notes_a_trial_and_leaves_it_alone(
+    config: HostConfig, armed: trial.Pending, loaded: list[str]
+) -> None:
+    guard.act(config, quiet)
+    assert (Path(config.state) / "firewall" / "taken").read_text().strip() == TOKEN
+    assert trial.read(config).pending == armed
+    assert loaded == []
+
+
+def test_at_the_deadline_the_guard_takes_it_back(config: HostConfig, armed: trial.Pending, loaded: list[str]) -> None:
+    expire(config)
+    guard.act(config, quiet)
+    assert loaded == ["0"]
+    assert trial.read(config).outcomes[TOKEN].by == "guard"
+
+
+def test_a_trial_of_another_start_of_the_host_is_over(
+    config: HostConfig, armed: trial.Pending, loaded: list[str]
+) -> None:
+    before = replace(armed, boot="the one before")
+    files.write_atomic(f"{config.state}/firewall/pending", json.dumps(asdict(before)))
+    assert before.seconds_left == 0
+    guard.act(config, quiet)
+    assert trial.read(config).pending is None
+
+
+GARBAGE = json.dumps(asdict(trial.Pending(revision="", token="", deadline=0.5, boot="", seconds=3)))
+UNREADABLE = {
+    "empty": "",
+    "cut short": "{",
+    "a list": "[]",
+    "half of it": '{"token": 1}',
+    "zeros": "\0\0\0",
+    "without an end": "[" * 100_000,
+    "beyond any number": GARBAGE.replace("0.5", "9" * 400),
+}
+
+
+@pytest.mark.parametrize("text", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_a_pointer_nobody_can_read_is_a_trial_that_is_over(config: HostConfig, loaded: list[str], text: str) -> None:
+    files.write_atomic(f"{config.state}/firewall/pending", text)
+    guard.act(config, quiet)
+    assert loaded == ["0"]
+    assert trial.read(config) == trial.Standing()
+
+
+@pytest.mark.parametrize("deadline", [float("inf"), float("nan"), 1e12])
+def test_a_deadline_no_trial_can_have_is_over(armed: trial.Pending, deadline: float) -> None:
+    assert replace(armed, deadline=deadline).seconds_left == 0
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_confirmed_pointer_nobody_can_read_means_closed(config: HostConfig, text: str) -> None:
+    files.write_atomic(f"{config.state}/firewall/confirmed", text)
+    assert trial.read(config).confirmed == "0"
+
+
+def test_a_beat_tells_systemds_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, open(tmp_path / "beat", "w") as beat:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(5)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        guard._beat_once(beat.fileno())
+        assert manager.recv(100) == b"WATCHDOG=1"
+    assert abs(float((tmp_path / "beat").read_text()) - trial.boot_time()) < 5
+
+
+# what is loaded
+
+
+def test_files_that_are_not_the_confirmed_ones_are_not_loaded(config: HostConfig, loaded: list[str]) -> None:
+    digest = loading.digest_of(loading.revision(config, ONE))
+    path = loading.folder(config, ONE) / "v4.rules"
+    files.write_atomic(str(path), path.read_text()[:-40])
+    with pytest.raises(Refused, match="not those that were confirmed"):
+        loading.revision(config, ONE, digest)
+
+
+def test_a_revision_without_one_of_its_files_is_not_whole(config: HostConfig, loaded: list[str]) -> None:
+    (loading.folder(config, ONE) / "v6.rules").unlink()
+    with pytest.raises(Refused, match=r"v6\.rules"):
+        loading.revision(config, ONE)
+
+
+def test_where_the_confirmed_one_does_not_load_revision_0_does(
+    config: HostConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[object] = []
+    broken = {"v4.rules": "broken"}
+
+    def load(texts: loading.Revision) -> None:
+        tried.append(texts)
+        if texts is broken:
+            raise CommandFailed(("iptables-restore",), 2, "", "line 1 failed")
+
+    said: list[str] = []
+    monkeypatch.setattr(loading, "revision", lambda *_: broken)
+    monkeypatch.setattr(loading, "load", load)
+    assert loading.restore(config, ONE, "", said.append) is False
+    assert tried == [broken] * loading.TRIES + [closed.files(config)]
+    assert "closed but for SSH" in said[-1]
+
+
+def test_a_loader_that_was_killed_is_no_broken_revision(config: HostConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(texts: loading.Revision) -> None:
+        raise CommandFailed(("iptables-restore",), -9, "", "")
+
+    monkeypatch.setattr(loading, "load", load)
+    with pytest.raises(CommandFailed):
+        loading.restore(config, "0", "", quiet)
+
+
+# revision 0
+
+
+def test_revision_0_has_the_ways_in_and_nothing_else(config: HostConfig) -> None:
+    table = chains.read(closed.files(config)["v4.rules"])["filter"]
+    assert table.chains["fr-admin"] == (
+        "-A fr-admin -i eth0 -p tcp -m tcp --dport 22 -j ACCEPT",
+        "-A fr-admin -i tun0 -p tcp -m tcp --dport 22 -j ACCEPT",
+        "-A fr-admin -i tun0 -p tcp -m tcp --dport 8000 -j ACCEPT",
+    )
+    assert table.chains["fr-fwd"] == ("-A fr-fwd -j DROP",)
+    assert table.policies == {"INPUT": "DROP", "FORWARD": "DROP", "OUTPUT": "ACCEPT"}
+
+
+def test_revision_0_lets_the_tunnel_in_the_panel_is_reached_by(config: HostConfig) -> None:
+    admin = chains.read(closed.files(replace(config, vpn_port=44096))["v4.rules"])["filter"].chains["fr-admin"]
+    assert "-A fr-admin -i eth0 -p udp -m udp --dport 44096 -j ACCEPT" in admin
+
+
+def test_where_the_host_file_names_no_card_ssh_comes_in_from_all_but_machines(config: HostConfig) -> None:
+    admin = chains.read(closed.files(replace(config, nics=()))["v4.rules"])["filter"].chains["fr-admin"]
+    assert admin[0] == "-A fr-admin ! -i xen-br+ -p tcp -m tcp --dport 22 -j ACCEPT"
+
+
+def test_revision_0_is_the_same_each_time(config: HostConfig) -> None:
+    assert closed.files(config) == closed.files(config)
+    loading.write_closed(config)
+    assert {path.name for path in loading.folder(config, "0").iterdir()} == set(closed.files(config))
