@@ -12,7 +12,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
-from dom0 import files, openvpn, runner
+from dom0 import announce, files, openvpn, runner
 from dom0.added import FOLDER, Added, path, read
 from dom0.errors import Refused
 from dom0.host import HostConfig
@@ -36,10 +36,13 @@ def kept(config: HostConfig) -> tuple[Added, ...]:
 
 
 def put(config: HostConfig, added: Added) -> None:
-    """Put it on its card; nothing where it is there. Raises Refused where the host file does not allow it."""
+    """Put it on its card, where it is not there yet, and tell the neighbours; who knew it elsewhere would go on
+    sending there for minutes. Raises Refused where the host file does not allow it.
+    """
     _refuse_forbidden(config, added)
     if not _there(added):
         runner.run(("ip", "address", "add", f"{added.address}/32", "dev", added.nic))
+    announce.announce(added)
 
 
 def _refuse_forbidden(config: HostConfig, added: Added) -> None:

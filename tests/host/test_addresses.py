@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -98,3 +99,23 @@ def test_what_the_host_file_does_not_allow_is_not_even_asked_about(net: tuple[Ho
     closed = replace(config, nics=(Nic(name="eth0", addresses=(DOM0,)),))
     with pytest.raises(Refused, match="does not allow"):
         add(closed, dom0, "87.98.130.57")
+
+
+def test_a_neighbour_that_knew_it_on_another_box_learns_at_once_where_it_is(net: tuple[HostConfig, str, str]) -> None:
+    """The other box has just gone: without a word its MAC would be sent to until the neighbour asks anew."""
+    config, dom0, link = net
+    moved, former = "87.98.130.57", "02:00:00:00:00:99"
+    mac = json.loads(wire.ip("-n", dom0, "-json", "link", "show", "dev", "eth0"))[0]["address"]
+    wire.ip("-n", link, "neighbour", "replace", moved, "lladdr", former, "dev", "eth0", "nud", "stale")
+    assert known_to(link, moved) == former
+    add(config, dom0, moved)
+    end = time.monotonic() + 2
+    while known_to(link, moved) != mac and time.monotonic() < end:
+        time.sleep(0.01)
+    assert known_to(link, moved) == mac
+
+
+def known_to(ns: str, address: str) -> str:
+    """The MAC the namespace would send to."""
+    found = json.loads(wire.ip("-n", ns, "-json", "neighbour", "show", "to", address) or "[]")
+    return str(found[0].get("lladdr", "")) if found else ""
