@@ -14,6 +14,7 @@ import socket
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from dom0 import files, holders, host, loading, trial
@@ -47,7 +48,9 @@ def guard(config: HostConfig, name: str) -> None:
     threading.Thread(target=_beat, args=(beating,), daemon=True).start()
     other = NAMES[1 - NAMES.index(name)]
     wait_s, most_s = AGAIN_S
+    file = HostFile(config)
     while True:
+        config = file.now()
         try:
             _end_if_stopped(config, other)
             act(config, _say)
@@ -57,6 +60,37 @@ def guard(config: HostConfig, name: str) -> None:
             time.sleep(wait_s)
             wait_s = min(wait_s * 2, most_s)
         time.sleep(LOOK_S)
+
+
+class HostFile:
+    """The host file as it stands: read again where it is another one. One that can't be read leaves the former."""
+
+    def __init__(self, config: HostConfig) -> None:
+        self._config = config
+        self._mark: tuple[int, int, int] | None = None  # of what `config` was read from nobody knows; so once more
+
+    def now(self) -> HostConfig:
+        """What to go by now. Our place and the trials' files stay where they were until we are started again."""
+        mark = _mark()
+        if mark != self._mark:
+            self._mark = mark
+            try:
+                found = replace(host.load(), run=self._config.run, state=self._config.state)
+                if found != self._config:
+                    _say("The host file says something else; that counts from now on.")
+                self._config = found
+            except (FriduError, OSError, ValueError, TypeError) as error:
+                _say(f"The host file can't be read, so the former one goes on counting: {error}")
+        return self._config
+
+
+def _mark() -> tuple[int, int, int] | None:
+    """What tells the host file from the one that was read; None where there is none."""
+    try:
+        found = host.file().stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size)
 
 
 def act(config: HostConfig, say: loading.Say) -> None:

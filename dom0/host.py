@@ -92,13 +92,18 @@ class HostConfig:
         }
 
 
+def file(path: str = "") -> Path:
+    """Where the host file is: the argument, $FRIDU_HOST_TOML or /etc/fridu/host.toml."""
+    return Path(path or os.environ.get("FRIDU_HOST_TOML", PATH))
+
+
 def load(path: str = "") -> HostConfig:
-    """Read the host file (argument, $FRIDU_HOST_TOML or /etc/fridu/host.toml).
+    """Read the host file, see `file`.
 
     Raises Refused with a sentence where it is missing, not TOML, has a key nobody knows, or prefixes that fit
     more than machines.
     """
-    where = Path(path or os.environ.get("FRIDU_HOST_TOML", PATH))
+    where = file(path)
     try:
         data = tomllib.loads(where.read_text())
     except FileNotFoundError:
