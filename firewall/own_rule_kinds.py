@@ -14,7 +14,7 @@ from dom0.probe import Scope
 from dom0.state import State
 from dom0.steps import Hand, Put, Step, WriteFile
 from firewall import own_rules, render, rows
-from firewall.plan import refuse_missing
+from firewall.plan import refuse_missing, refuse_unfit
 from firewall.specs import Site
 from hosts.kinds import Kind, register
 from hosts.models import Job
@@ -81,6 +81,7 @@ def _scope(job: Job, config: HostConfig) -> Scope:
 def _plan(job: Job, state: State, config: HostConfig) -> Plan:
     wanted = own_rules.wanted_of(job)
     site = own_rules.site_with(job.host, wanted)
+    refuse_unfit(site)  # as an apply does: the rows and the job are no more than what the panel wrote
     if not wanted:
         refuse_missing(site, state)
     return plan(site, note(config), state, job=job.pk)

@@ -26,6 +26,7 @@ from hosts.models import Host, Job
 from hosts.services import job_create
 
 KIND = "firewall.try"
+PLACES = ", ".join(specs.PLACES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +40,9 @@ class Wanted:
 
     @property
     def spec(self) -> specs.CustomRule:
-        place = next(p for p in specs.PLACES if p == self.place)
+        place = next((p for p in specs.PLACES if p == self.place), None)
+        if place is None:
+            raise Refused(f"{self.place[:60]!r} is no place for an own rule.", note=f"There are {PLACES}.")
         return specs.CustomRule(place=place, rule=self.rule, reason=self.reason)
 
 

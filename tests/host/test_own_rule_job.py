@@ -7,8 +7,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.log import Actor
-from firewall import own_rules
-from firewall.models import CustomRule
+from dom0 import hands
+from firewall import own_rules, trials
+from firewall.models import CustomRule, ZoneRestriction
 from hosts import work
 from hosts.models import Job
 
@@ -74,3 +75,38 @@ def test_a_job_told_twice_saves_one_rule(panel, box, fulup) -> None:
     )
     work.run(again.pk)
     assert sorted(CustomRule.objects.values_list("place", flat=True)) == ["after-input", "before-input"]
+
+
+def forged_rule(host, fulup) -> dict[str, object]:
+    CustomRule.objects.create(host=host, place="before-input", rule="-j DROP\nCOMMIT", reason="r", author=fulup)
+    return {"rules": []}
+
+
+def forged_restriction(host, fulup) -> dict[str, object]:
+    zone = host.zones.get(name="zFulup")
+    ZoneRestriction.objects.create(
+        zone=zone, name="NoMail", direction="out", proto="tcp", port=25, port_last=25, address="any -j ACCEPT"
+    )
+    return {"rules": []}
+
+
+def forged_job(host, fulup) -> dict[str, object]:
+    rule = {"place": "before-input", "rule": "-m bpf --object-pinned /sys/x -j ACCEPT", "reason": "r", "expires": None}
+    return {"rules": [rule]}
+
+
+def forged_place(host, fulup) -> dict[str, object]:
+    return {"rules": [{"place": "in -j ACCEPT", "rule": "-j ACCEPT", "reason": "r", "expires": None}]}
+
+
+@pytest.mark.parametrize("forge", [forged_rule, forged_restriction, forged_job, forged_place])
+def test_what_no_page_would_have_saved_is_not_even_loaded_on_trial(box, fulup, monkeypatch, forge) -> None:
+    """Whoever can write to the database past the panel gets none of his words to a program root runs."""
+    loaded: list[str] = []
+    monkeypatch.setitem(hands.VERBS, "firewall-try", lambda config, args, stdin: loaded.append(stdin) or "")
+    job = trials.wishes_try(Actor(id=fulup.pk, name="fulup"), box)
+    Job.objects.filter(pk=job.pk).update(args=forge(box, fulup))
+    work.run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, loaded) == (Job.State.REFUSED, [])
+    assert job.message
