@@ -10,7 +10,7 @@ import time
 from collections import Counter as Sum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from django.utils import timezone
 
@@ -31,10 +31,11 @@ _OWN = re.compile(r"fr-((?:before|after)-(?:input|output|forwarding))")
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """`count` since the Monday `since`."""
+    """`count` since the Monday `since`, or since `begun` where the object came later in the week."""
 
     count: int
     since: date
+    begun: datetime | None = None
 
 
 def read(save: str) -> Mapping[Key, int]:
@@ -67,19 +68,32 @@ def _object(chain: str, rule: str) -> Key | None:
 def of(host: Host) -> Mapping[Key, Count]:
     """What was counted this week, by (kind, name); 1 query."""
     return {
-        (row.kind, row.name): Count(count=row.count, since=row.week)
+        (row.kind, row.name): Count(count=row.count, since=row.week, begun=_within(row.week, row.begun))
         for row in Counter.objects.filter(host=host, week=_monday())
     }
 
 
 def told(host: Host) -> Mapping[Key, str]:
-    """The same in words: "412 connections since Monday"."""
+    """The same in words: "412 connections since Monday"; "none yet, counted since today 14:02"."""
     words = {Counter.Kind.SERVICE: "connection"}
     found = {}
     for (kind, name), each in of(host).items():
         word = words.get(Counter.Kind(kind), "packet")
-        found[(kind, name)] = f"{each.count} {word}{'' if each.count == 1 else 's'} since Monday"
+        if each.begun and not each.count:
+            found[(kind, name)] = f"none yet, counted since {_moment(each.begun)}"
+            continue
+        what = f"{each.count or 'no'} {word}{'' if each.count == 1 else 's'}"
+        found[(kind, name)] = f"{what} since {_moment(each.begun) if each.begun else 'Monday'}"
     return found
+
+
+def _within(monday: date, begun: datetime | None) -> datetime | None:
+    return begun if begun and timezone.localdate(begun) >= monday else None
+
+
+def _moment(when: datetime) -> str:
+    local = timezone.localtime(when)
+    return f"{'today' if local.date() == timezone.localdate() else f'{local:%A}'} {local:%H:%M}"
 
 
 def watch(host: Host, state: State) -> None:
@@ -98,13 +112,13 @@ _due: dict[int, float] = {}
 
 def book(host: Host, seen: Mapping[Key, int]) -> None:
     """Add what was counted since the last look; objects that are gone are forgotten."""
-    monday = _monday()
+    monday, now = _monday(), timezone.now()
     rows = {(row.kind, row.name): row for row in Counter.objects.filter(host=host)}
     fresh, changed = [], []
     for (kind, name), raw in seen.items():
         row = rows.pop((kind, name), None)
         if row is None:
-            fresh.append(Counter(host=host, kind=kind, name=name, week=monday, count=raw, raw=raw))
+            fresh.append(Counter(host=host, kind=kind, name=name, week=monday, count=raw, raw=raw, begun=now))
             continue
         came = raw - row.raw if raw >= row.raw else raw
         if came or row.week != monday or raw != row.raw:

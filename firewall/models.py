@@ -191,6 +191,7 @@ class Counter(models.Model):
     name = models.CharField(max_length=330, help_text="the service, ZONE-NUMBER/RESTRICTION, PLACE: RULE")
     week = models.DateField(help_text="the Monday it is counted from")
     count = models.PositiveBigIntegerField(default=0, help_text="in that week")
+    begun = models.DateTimeField(null=True, blank=True, help_text="when the object was first seen; none: long ago")
     raw = models.PositiveBigIntegerField(default=0, help_text="as the kernel last showed it; a reload starts it anew")
 
     class Meta:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 from django.urls import reverse
@@ -44,7 +44,8 @@ def test_packets_are_told_by_the_object_that_asked_for_the_rule() -> None:
 @pytest.fixture
 def day(monkeypatch):
     """Say which day it is."""
-    return lambda *ymd: monkeypatch.setattr(counters.timezone, "localdate", lambda: date(*ymd))
+    at = {"hour": 14, "minute": 2, "tzinfo": UTC}
+    return lambda *ymd: monkeypatch.setattr(counters.timezone, "now", lambda: datetime(*ymd, **at))
 
 
 @pytest.mark.django_db
@@ -52,7 +53,8 @@ def test_what_came_is_added_also_when_the_kernel_began_anew(host, day) -> None:
     day(2026, 11, 18)
     counters.book(host, {WEB: 400})
     counters.book(host, {WEB: 412})
-    assert counters.of(host)[WEB] == Count(count=412, since=date(2026, 11, 16))
+    begun = datetime(2026, 11, 18, 14, 2, tzinfo=UTC)
+    assert counters.of(host)[WEB] == Count(count=412, since=date(2026, 11, 16), begun=begun)
     counters.book(host, {WEB: 5})  # its chain was declared again
     assert counters.of(host)[WEB].count == 417
 
@@ -87,7 +89,23 @@ def test_the_lists_say_it(client, fulup, host, zones, day) -> None:
     ZoneRestriction.objects.create(
         zone=zones["zDominig"], name="NoMail", direction="out", action="DROP", proto="tcp", port=25, port_last=25
     )
+    day(2026, 11, 13)
+    counters.book(host, {WEB: 0, ("restriction", "2/NoMail"): 0})
+    day(2026, 11, 18)
     counters.book(host, {WEB: 412, ("restriction", "2/NoMail"): 1})
     client.force_login(fulup)
     assert "412 connections since Monday" in client.get(reverse("firewall:services")).content.decode()
     assert "1 packet since Monday" in client.get(reverse("firewall:restrictions")).content.decode()
+
+
+@pytest.mark.django_db
+def test_what_came_later_in_the_week_says_since_when_it_is_counted(host, day) -> None:
+    day(2026, 11, 18)
+    counters.book(host, {WEB: 0, ("restriction", "2/NoMail"): 7})
+    assert counters.told(host)[WEB] == "none yet, counted since today 14:02"
+    assert counters.told(host)["restriction", "2/NoMail"] == "7 packets since today 14:02"
+    day(2026, 11, 19)
+    assert counters.told(host)[WEB] == "none yet, counted since Wednesday 14:02"
+    day(2026, 11, 23)
+    counters.book(host, {WEB: 0})
+    assert counters.told(host) == {WEB: "no connections since Monday"}
