@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from django import forms
@@ -23,9 +24,19 @@ else:
     AddressField = forms.ModelChoiceField
 
 
+class Addresses(forms.models.ModelChoiceIterator):  # type: ignore[type-arg]
+    """What is no address of its own comes last: it is the exception."""
+
+    def __iter__(self) -> Iterator[Any]:
+        found = list(super().__iter__())
+        first = 1 if self.field.empty_label is not None else 0
+        return iter((*found[first:], *found[:first]))
+
+
 class AddressChoice(AddressField):
     """External addresses by what they are, with the zones that go out by each."""
 
+    iterator = Addresses
     # Needed for a machine, not for dom0: neither "optional" nor demanded by the browser.
     depends = True
 
@@ -67,6 +78,18 @@ def why(**kwargs: Any) -> forms.CharField:
         help_text="Stands in the audit log.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
         **kwargs,
+    )
+
+
+def _likeliest(host: Host, target: str) -> int | None:
+    """The address most probably meant: that of the machine's zone, else the one used last, else a zone's."""
+    machine = Machine.objects.filter(host=host, name__iexact=target).select_related("zone").first() if target else None
+    if machine and machine.zone.external_id:
+        return machine.zone.external_id
+    used = PublishedService.objects.filter(host=host, external__isnull=False).order_by("-pk")
+    last = used.values_list("external", flat=True).first()
+    return (
+        last or ExternalAddress.objects.filter(host=host).order_by("zones", "pk").values_list("pk", flat=True).first()
     )
 
 
@@ -120,6 +143,8 @@ class PublishForm(Taking, forms.Form):
         self.host = host
         external = cast(AddressChoice, self.fields["external"])
         external.queryset = ExternalAddress.objects.filter(host=host).prefetch_related("zones")
+        if not self.is_bound and "external" not in self.initial:
+            self.initial["external"] = _likeliest(host, str(self.initial.get("target", "")))
 
     def clean_target(self) -> str | None:
         """The target's address; None for dom0."""

@@ -229,3 +229,26 @@ def test_the_form_is_told_while_one_types(panel, web) -> None:
     assert 'data-fill="id_port">8080</a>' in said
     own = text(panel.get(reverse("firewall:ports"), {**query, "but": "DomiWEB"}, headers=part))
     assert "is free." in own
+
+
+def test_the_address_most_probably_meant_is_chosen_first(panel, me, host, zones, web_dom) -> None:
+    own, other = zones["zDominig"].external, zones["zFulup"].external
+
+    def chosen(**query: str) -> tuple[str, str]:
+        page = text(panel.get(reverse("firewall:publish"), query))
+        options = re.search(r'<select name="external".*?</select>', page, re.S)[0]
+        values = re.findall(r'<option value="(\d*)"( selected)?', options)
+        return next(value for value, mark in values if mark), values[-1][0]
+
+    assert chosen(target="WEB-Dom") == (str(own.pk), "")
+    publish(me, host, zones, web_dom, name="First", port=81, external=other)
+    assert chosen() == (str(other.pk), ""), "the one used last"
+    publish(me, host, zones, web_dom, name="Second", port=82)
+    assert chosen() == (str(own.pk), "")
+    assert chosen(external=str(other.pk)) == (str(other.pk), "")
+
+
+def test_a_port_of_dom0_on_every_address_stays_one_when_it_is_changed(panel, me, host, zones, web) -> None:
+    row = services.service_publish(me, host=host, name="Vpn", proto="udp", port=1194)
+    page = text(panel.get(reverse("firewall:change", args=[row.pk])))
+    assert '<option value="" selected' in page
