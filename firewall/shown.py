@@ -18,6 +18,7 @@ from firewall import rows
 from firewall.effective import effective
 from firewall.models import CustomRule, PublishedService, ZoneRestriction
 from firewall.specs import Site
+from firewall.trouble import taken_back
 from firewall.waiting import waiting
 from hosts.models import Host
 from machines.models import Machine
@@ -61,13 +62,14 @@ def published_of(machines: Sequence[Machine], certain: bool = True) -> dict[int,
 
 
 def attention(request: HttpRequest) -> Iterator[Attention]:
-    """Changes that wait for an apply."""
+    """Changes that wait for an apply, but for those a trial that was taken back speaks of."""
     if not may_somewhere(cast(User, request.user), "firewall.apply"):
         return
     for host in Host.objects.all():
         base = rows.tried_or_live(host).values_list("pk", flat=True).first()
         found = waiting(host, base)
-        if found.count:
+        # What was taken back waits too: one thing to do, said once (`trouble`).
+        if found.count and taken_back(host) is None:
             yield Attention(
                 state="wait",
                 title=f"{words.count(found.count, 'firewall change')} not applied",

@@ -13,7 +13,7 @@ from accounts.access import may_somewhere
 from accounts.models import User
 from firewall import trials
 from firewall.models import Revision
-from hosts.models import Host
+from hosts.models import Host, Job
 from ui import words
 from ui.registry import Attention
 
@@ -46,10 +46,22 @@ def _trial(host: Host) -> Iterator[Attention]:
     )
 
 
-def _taken_back(host: Host) -> Iterator[Attention]:
-    """Until somebody applies again: the last revision, if the host took it back by itself."""
-    last = Revision.objects.filter(host=host).order_by("-number").defer("site", "files").first()
+def taken_back(host: Host) -> Revision | None:
+    """The last revision, if the host took it back by itself and nothing was put in force since.
+
+    Who returned from it knows; that its changes wait is said anyway.
+    """
+    revisions = Revision.objects.filter(host=host).defer("site", "files")
+    last = revisions.order_by("-number").first()
     if last is None or last.state != Revision.State.RETURNED:
+        return None
+    asked = Job.objects.filter(kind=trials.RETURN, host=host, args__revision=last.pk, state=Job.State.DONE)
+    return None if revisions.filter(live_at__gt=last.created).exists() or asked.exists() else last
+
+
+def _taken_back(host: Host) -> Iterator[Attention]:
+    last = taken_back(host)
+    if last is None:
         return
     first = f" {capfirst(str(last.words[0]))}{' and more' if len(last.words) > 1 else ''}." if last.words else ""
     yield Attention(

@@ -325,3 +325,32 @@ def test_a_list_of_a_thousand_changes_is_folded(panel, web) -> None:
     page = text(panel.get(reverse("firewall:changes")))
     assert "960 more like these" in page
     assert len(page) < 400_000
+
+
+def needs(panel) -> str:
+    page = text(panel.get(reverse("overview")))
+    return page[page.index('<div id="needs"') : page.index('aria-labelledby="net"')]
+
+
+def test_what_was_taken_back_is_one_need_and_not_two(panel, me, host, trial) -> None:
+    first = Revision.objects.get(number=1)
+    says.taken_back(trial, confirmed=first.name)
+    assert "Revision 2 was taken back" in needs(panel)
+    assert "not applied</" not in needs(panel)
+    Job.objects.create(
+        kind=trials.RETURN, host=host, title="Return", target_kind="firewall", target_id=str(host.pk),
+        target_text="firewall", actor_id=me.id, args={"revision": trial.pk}, state="done",
+    )  # fmt: skip
+    assert "was taken back" not in needs(panel), "who returned from it knows"
+    assert "1 firewall change not applied" in needs(panel)
+
+
+def test_what_was_taken_back_is_no_need_any_more_once_another_is_in_force(panel, me, host, trial) -> None:
+    first = Revision.objects.get(number=1)
+    says.taken_back(trial, confirmed="0")
+    assert "Revision 2 was taken back" in needs(panel)
+    trials.revision_apply(me, host, again=first)
+    Job.objects.update(state="done")
+    says.kept(first)
+    assert "was taken back" not in needs(panel)
+    assert "1 firewall change not applied" in needs(panel)
