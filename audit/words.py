@@ -44,6 +44,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "firewall.return": ("take back the {} on trial", "took back the {} on trial"),
     "firewall.probe": ("try a packet: {}", "tried a packet: {}"),
     "firewall.stop": ("close the {} but for SSH", "closed the {} but for SSH"),
+    "firewall.restore": ("load the rules again: {}", "loaded the rules again: {}"),
     "firewall.adopt": ("take over what differs: {}", "took over what differs: {}"),
     "vpn.view": ("see the admin VPN: {}", "saw the admin VPN"),
     "vpn.change": ("change the admin VPN's peers: {}", "changed the admin VPN's peers: {}"),

@@ -10,7 +10,7 @@ from dom0 import files, hands, probe, runner, trial
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import State
-from dom0.steps import ALONE, SECRET, Command, Hand, RemoveFile, Step, WriteFile
+from dom0.steps import SECRET, Command, Hand, RemoveFile, Step, WriteFile
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +27,7 @@ def perform(step: Step, config: HostConfig, predicted: State, secrets: Mapping[s
     `predicted` is the state the plan expects right before it. Raises Refused where the host differs from it or
     a secret is gone, or the step's trial is over, CommandFailed or OSError where the action fails.
     """
-    token = "" if step.trial == ALONE else step.trial
-    with trial.writing(config, token) if step.trial else nullcontext():
+    with trial.writing(config, step.trial) if step.trial else nullcontext():
         _recheck(step, config, predicted)
         return _do(step, config, secrets)
 

@@ -109,17 +109,13 @@ class Drop:
         return state.without(self.room, self.key)
 
 
-ALONE = "-"
-
-
 @dataclass(frozen=True, kw_only=True)
 class Step:
     """One action of a plan.
 
     `relies_on` names facts (room, key) that are looked at again right before the action; where the host
     differs from what the plan predicted, the job is refused at this step. Every destructive step has one.
-    `trial` is a token: the action runs only while that trial stands (`dom0.trial`), as the one writer of rules;
-    ALONE: as the one writer, while no trial stands.
+    `trial` is a token: the action runs only while that trial stands (`dom0.trial`), as the one writer of rules.
     """
 
     stage: str

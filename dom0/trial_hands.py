@@ -38,6 +38,16 @@ def _return(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
     return "\n".join(said) or f"No trial stands; {standing.confirmed} is in force."
 
 
+def _restore(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    """On stdin the flows to forget once it is loaded, one filter a line. By hand it needs neither words nor stdin."""
+    confirmed = trial.read(config).confirmed
+    revision = args.get("revision", confirmed)
+    back = [line for line in stdin.splitlines() if line.strip()]
+    said: list[str] = []
+    trial.restore(config, args.get("token", f"{confirmed}-hand"), revision, back, said.append)
+    return "\n".join(said)
+
+
 def _stop(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
     said: list[str] = []
     trial.stop(config, said.append)
@@ -49,5 +59,6 @@ VERBS: Mapping[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {
     "firewall-applied": _applied,
     "firewall-confirm": _confirm,
     "firewall-return": _return,
+    "firewall-restore": _restore,
     "firewall-stop": _stop,
 }

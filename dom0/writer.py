@@ -31,16 +31,19 @@ def lock_path(config: HostConfig) -> str:
 
 def writing(config: HostConfig) -> contextlib.AbstractContextManager[None]:
     """Be the one who writes. Safe to nest. Raises Refused where somebody else writes for too long."""
-    return _locked(config, WRITES)
+    return _locked(config, WRITES, seize=False)
 
 
-def restoring(config: HostConfig) -> contextlib.AbstractContextManager[None]:
-    """Be the one who writes, even where a process that is stuck has to be ended for it. Safe to nest."""
-    return _locked(config, RESTORES)
+def restoring(config: HostConfig, *, seize: bool = True) -> contextlib.AbstractContextManager[None]:
+    """Be the one who loads the confirmed rules, even where a process that is stuck has to be ended for it.
+
+    Without `seize` as polite as `writing`. Safe to nest.
+    """
+    return _locked(config, RESTORES, seize=seize)
 
 
 @contextlib.contextmanager
-def _locked(config: HostConfig, what: str) -> Iterator[None]:
+def _locked(config: HostConfig, what: str, *, seize: bool) -> Iterator[None]:
     if _inside.get():
         yield
         return
@@ -48,7 +51,7 @@ def _locked(config: HostConfig, what: str) -> Iterator[None]:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        _take(fd, path, seize=what == RESTORES)
+        _take(fd, path, seize=seize)
         with contextlib.suppress(OSError):  # a note for people and the patient; a full disk is no reason not to restore
             os.pwrite(fd, f"{os.getpid():>10} {what:>9}\n".encode(), 0)
         entered = _inside.set(True)

@@ -6,13 +6,14 @@ Called on dom0 only, in a transaction of the caller's.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.db import models
 from django.utils import timezone
 
 from audit import log
 from audit.log import SYSTEM, Thing
+from audit.models import Entry
 from dom0 import host as host_file
 from dom0 import trial
 from dom0.trial import Standing
@@ -20,7 +21,7 @@ from firewall import rows
 from firewall.models import PublishedService, Revision, Watched
 from firewall.plan import CLOSED
 from firewall.specs import from_dict
-from hosts.models import Host, Job
+from hosts.models import Host, Job, JobStep
 
 S = Revision.State
 #: A job that ended so lately may be the one whose outcome is booked now.
@@ -40,6 +41,7 @@ def book(host: Host, says: Standing) -> None:
     if says.pending and says.applied == says.pending.token:
         _on_trial(host, says.pending, says.applied_nonce)
     _taken_back(host, tried, says)
+    _restored(host, says)
     Watched.objects.update_or_create(
         host=host, defaults={"confirmed": says.confirmed, "pending": tried, "seen_at": timezone.now()}
     )
@@ -102,6 +104,39 @@ def _taken_back(host: Host, tried: str, says: Standing) -> None:
             data = {"revision": revision.number, "by": by}
             why = f"nobody kept it in {revision.seconds} s"
             log.record(SYSTEM, "firewall.return", _thing(host), why=why, data=data)
+
+
+def _restored(host: Host, says: Standing) -> None:
+    """Restorations that the guard or boot brought to their end, or root by hand: logged once, told at their job."""
+    ended = [o for o in says.outcomes.values() if o.outcome in ("restored", "closed") and _unasked(o)]
+    if not ended:
+        return
+    entries = Entry.objects.filter(action="firewall.restore", object_id=str(host.pk))
+    booked = {(data.get("token"), data.get("at")) for data in entries.values_list("data", flat=True)}
+    for one in ended:
+        number, at = one.revision.partition("-")[0], round(one.at)
+        again = f"revision {number} is loaded again, and what the change on the host had let in is cut"
+        shut = f"revision {number} does not load, so the host is closed but for SSH"
+        said = again if one.outcome == "restored" else shut
+        if (one.token, at) not in booked:
+            why = "by hand on dom0" if one.by == "operator" else f"whoever began it ended on the way: {said}"
+            data = {"revision": int(number or 0), "by": one.by, "token": one.token, "at": at}
+            log.record(SYSTEM, "firewall.restore", _thing(host), why=why, data=data)
+            Watched.objects.filter(host=host).update(drift=[], drift_since=None)
+        job = one.token.removesuffix("-again").rpartition("-j")[2]
+        if job.isdecimal():
+            note = f"The guard has finished it: {said}. Go on looks again."
+            failed = Job.objects.filter(pk=int(job), host=host, state=Job.State.FAILED).exclude(note=note)
+            failed.filter(steps__state=JobStep.State.FAILED, steps__started__lte=_time(one.at)).update(note=note)
+
+
+def _unasked(ended: trial.Outcome) -> bool:
+    """Whether no job ended it, which would have logged it."""
+    return ended.by != "operator" or ended.token.endswith("-hand")
+
+
+def _time(at: float) -> datetime:
+    return datetime.fromtimestamp(at, tz=UTC)
 
 
 def _log_by_hand(host: Host, action: str, revision: Revision | None = None) -> None:

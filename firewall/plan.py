@@ -9,7 +9,7 @@ that all is applied. Nobody but a person makes it the revision in force; until t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from dom0.members import INSIDE, ZNET
 from dom0.plan import Draft, Plan
 from dom0.policy_files import LOADERS
 from dom0.state import State
-from dom0.steps import ALONE, Command, Hand, Put, Step, WriteFile
+from dom0.steps import Command, Hand, Put, Step, WriteFile
 from firewall import drift, flows, lint, render
 from firewall.drift import FAMILIES, OPTIONAL
 from firewall.specs import Site, as_dict, from_dict
@@ -53,6 +53,16 @@ class Wish:
         """Where the host notes how this trial ended."""
         return f"{self.folder}/outcomes/{self.token}.json"
 
+    @property
+    def again(self) -> str:
+        """The token under which the host notes that this revision, in force, was loaded again."""
+        return f"{self.token}-again"
+
+    @property
+    def restored(self) -> str:
+        """Where it notes so."""
+        return f"{self.folder}/outcomes/{self.again}.json"
+
     @cached_property
     def files(self) -> dict[str, str]:
         """File name → content; the site itself comes last: it says that all before it is written."""
@@ -67,7 +77,7 @@ def revision_folder(folder: str, name: str) -> str:
 def paths(wish: Wish, confirmed: str) -> tuple[str, ...]:
     """Files whose content the plan depends on; `confirmed` is the revision now in force on the host."""
     own = (f"{wish.own}/{name}" for name in wish.files)
-    return (*own, f"{revision_folder(wish.folder, confirmed)}/{SITE}", wish.outcome)
+    return (*own, f"{revision_folder(wish.folder, confirmed)}/{SITE}", wish.outcome, wish.restored)
 
 
 def sysctls(wish: Wish) -> tuple[str, ...]:
@@ -122,16 +132,22 @@ def _refuse_other_files(wish: Wish, state: State) -> None:
 
 def _refuse_ended(wish: Wish, state: State) -> None:
     """A trial has one outcome; going on with one that was taken back would be a second."""
-    try:
-        ended = json.loads(state.files.get(wish.outcome, "{}"))
-    except ValueError:
-        return
+    ended = _noted(wish.outcome, state)
     if ended.get("outcome") == "returned":
         who = "The guard" if ended.get("by") in ("guard", "boot") else "An operator"
         raise Refused(
             f"{who} has taken revision {wish.name.partition('-')[0]} back; the one in force before is live.",
             note="The wishes are kept. Apply them anew: that begins a new trial.",
         )
+
+
+def _noted(path: str, state: State) -> Mapping[str, object]:
+    """How a trial or a restoration ended, as the host has noted it; empty where it hasn't."""
+    try:
+        found = json.loads(state.files.get(path, "{}"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def refuse_unfit(site: Site) -> None:
@@ -181,18 +197,7 @@ def refuse_missing(site: Site, state: State) -> None:
 def _prepare(wish: Wish, draft: Draft, confirmed: str) -> None:
     """Files, dry run, and the guard told: from then on the host goes back by itself."""
     found = draft.state.files
-    for name, text in wish.files.items():
-        path = f"{wish.own}/{name}"
-        if found.get(path) != text:
-            draft.do(
-                Step(
-                    stage="files",
-                    title=f"Write {name} of the revision",
-                    # Rules are no secret of the host, but nobody else's business either.
-                    action=WriteFile(path=path, content=text, mode=0o640),
-                    effect=(Put(room="files", key=path, value=text),),
-                )
-            )
+    _write(wish, draft, [name for name, text in wish.files.items() if found.get(f"{wish.own}/{name}") != text])
     draft.do(
         Step(
             stage="dry run",
@@ -213,17 +218,38 @@ def _prepare(wish: Wish, draft: Draft, confirmed: str) -> None:
     )
 
 
+def _write(wish: Wish, draft: Draft, names: Iterable[str]) -> None:
+    for name in names:
+        path, text = f"{wish.own}/{name}", wish.files[name]
+        draft.do(
+            Step(
+                stage="files",
+                title=f"Write {name} of the revision",
+                # Rules are no secret of the host, but nobody else's business either.
+                action=WriteFile(path=path, content=text, mode=0o640),
+                effect=(Put(room="files", key=path, value=text),),
+            )
+        )
+
+
 def _change(wish: Wish, draft: Draft, confirmed: str) -> None:
     """What is done to the host while the trial stands."""
     state, applied = draft.state, draft.state.trial.get("applied") == wish.token
-    steps = [*_loads(wish, state, wish.token), *_settings(wish, state, wish.token)]
+    steps = [*_loads(wish, state), *_settings(wish, state)]
     for step in steps:
         draft.do(step)
     if applied and not steps:
         draft.so("apply", "These rules are loaded, on trial.")
         return
     if lines := flows.cut(noted_site(wish.folder, confirmed, state), wish.site):
-        draft.do(_cuts(lines, wish.token, "Forget the connections that this closes, moves or opens anew"))
+        draft.do(
+            Step(
+                stage="flows",
+                title="Forget the connections that this closes, moves or opens anew",
+                action=Hand(verb="flows-forget", stdin="\n".join(lines) + "\n"),
+                trial=wish.token,
+            )
+        )
     draft.do(
         Step(
             stage="applied",
@@ -235,30 +261,35 @@ def _change(wish: Wish, draft: Draft, confirmed: str) -> None:
     )
 
 
-def _cuts(lines: tuple[str, ...], trial: str, title: str) -> Step:
-    return Step(
-        stage="flows",
-        title=title,
-        action=Hand(verb="flows-forget", stdin="\n".join(lines) + "\n"),
-        trial=trial,
+def _restore(wish: Wish, draft: Draft) -> None:
+    """The revision is in force; where the host differs from it, it is loaded again, without a trial: whatever the
+    guard took back would be the same. One step, since the guard finishes it where the worker can't.
+    """
+    number = wish.name.partition("-")[0]
+    loads = [*_loads(wish, draft.state), *_settings(wish, draft.state)]
+    if not loads:
+        by_guard = _noted(wish.restored, draft.state).get("by") in ("guard", "boot")
+        who = "The guard has loaded this revision again; it" if by_guard else "This revision"
+        draft.so("apply", f"{who} is in force, and the host has its rules.")
+        return
+    changed = drift.differences(wish.files, wish.site, draft.state)
+    _write(wish, draft, [name for name in wish.files if f"{wish.own}/{name}" not in draft.state.files])
+    draft.do(
+        Step(
+            stage="apply",
+            title=f"Load revision {number} again where the host differs; once begun, the guard finishes it",
+            action=Hand(
+                verb="firewall-restore",
+                args=(("token", wish.again), ("revision", wish.name)),
+                stdin="".join(f"{line}\n" for line in drift.leaked(wish.site, changed)),
+            ),
+            effect=tuple(change for step in loads for change in step.effect),
+            about_s=0.5,
+        )
     )
 
 
-def _restore(wish: Wish, draft: Draft) -> None:
-    """The revision is in force; what differs from it on the host is loaded again, without a trial: whatever the
-    guard took back would be the same.
-    """
-    changed = drift.differences(wish.files, wish.site, draft.state)
-    steps = [*_loads(wish, draft.state, ALONE), *_settings(wish, draft.state, ALONE)]
-    if steps and (lines := drift.leaked(wish.site, changed)):
-        steps.append(_cuts(lines, ALONE, "Forget the connections that came to be through what was changed"))
-    for step in steps:
-        draft.do(step)
-    if not steps:
-        draft.so("apply", "This revision is in force, and the host has its rules.")
-
-
-def _loads(wish: Wish, state: State, trial: str) -> Iterator[Step]:
+def _loads(wish: Wish, state: State) -> Iterator[Step]:
     """Only families that differ; of v4 and v6 only the chains that do. Sets are made where no rule uses them yet."""
     files = wish.files
     live = {family: state.rules.get(family, "") for family in FAMILIES}
@@ -272,7 +303,7 @@ def _loads(wish: Wish, state: State, trial: str) -> Iterator[Step]:
         todo[render.SETS] = ""
     for name, loader in LOADERS:
         if name in todo:
-            yield _load(wish, name, loader, todo[name], trial)
+            yield _load(wish, name, loader, todo[name])
 
 
 _ABOUT = {
@@ -283,7 +314,7 @@ _ABOUT = {
 }
 
 
-def _load(wish: Wish, name: str, loader: tuple[str, ...], spliced: str, trial: str) -> Step:
+def _load(wish: Wish, name: str, loader: tuple[str, ...], spliced: str) -> Step:
     family, title = _ABOUT[name]
     text = wish.files[name]
     # With jumps to put in front, and only the chains that differ, the text on stdin is another than the file.
@@ -294,11 +325,11 @@ def _load(wish: Wish, name: str, loader: tuple[str, ...], spliced: str, trial: s
         title=title,
         action=Command(argv=argv, stdin=spliced, timeout_s=120),
         effect=(Put(room="rules", key=family, value=shows),) if shows is not None else (),
-        trial=trial,
+        trial=wish.token,
     )
 
 
-def _settings(wish: Wish, state: State, trial: str) -> Iterator[Step]:
+def _settings(wish: Wish, state: State) -> Iterator[Step]:
     for key, value in render.sysctls(wish.site):
         found = state.sysctls.get(key)
         if found == value or (found is None and key.startswith(OPTIONAL)):
@@ -308,7 +339,7 @@ def _settings(wish: Wish, state: State, trial: str) -> Iterator[Step]:
             title=f"Set {key} to {value}",
             action=Command(argv=("sysctl", "-w", f"{key}={value}")),
             effect=(Put(room="sysctls", key=key, value=value),),
-            trial=trial,
+            trial=wish.token,
         )
 
 

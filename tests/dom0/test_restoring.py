@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dom0 import chains, closed, files, guard, loading, trial, writer
+from dom0 import chains, closed, files, guard, loading, pointers, trial, writer
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
 from tests.dom0.on_paper import ONE, TOKEN, arm, expire, quiet
@@ -46,7 +46,7 @@ def test_where_the_disk_takes_no_writes_the_rules_are_restored_all_the_same(
 ) -> None:
     """Nobody can confirm there either: that is a rename as well."""
     expire(config)
-    monkeypatch.setattr(trial, "_rename", no_more_writes)
+    monkeypatch.setattr(pointers, "rename", no_more_writes)
     with pytest.raises(OSError, match="Read-only"):
         guard.act(config, quiet)
     assert loaded == ["0"]
@@ -57,7 +57,7 @@ def test_where_the_disk_takes_no_writes_stop_closes_the_host_and_says_so(
 ) -> None:
     put: list[loading.Revision] = []
     monkeypatch.setattr(loading, "load", put.append)
-    for module, name in ((trial, "_rename"), (trial, "_write"), (files, "remove")):
+    for module, name in ((pointers, "rename"), (pointers, "write"), (files, "remove")):
         monkeypatch.setattr(module, name, no_more_writes)
     with pytest.raises(OSError, match="Read-only"):
         trial.stop(config, quiet)
@@ -74,7 +74,7 @@ def test_a_full_disk_does_not_undo_a_stop(
         trial.confirm(config, TOKEN, trial.read(config).applied_nonce)
     put: list[loading.Revision] = []
     monkeypatch.setattr(loading, "load", put.append)
-    monkeypatch.setattr(trial, "_write", no_more_writes)
+    monkeypatch.setattr(pointers, "write", no_more_writes)
     trial.stop(config, quiet)
     guard.act(config, quiet)
     assert put == [closed.files(config)]
@@ -96,7 +96,7 @@ def test_a_trial_begun_again_is_not_confirmed_by_the_former_ones_nonce(
     trial.note_applied(config, TOKEN)
     nonce = trial.read(config).applied_nonce
     with monkeypatch.context() as full:
-        full.setattr(trial, "_note", no_more_writes)
+        full.setattr(pointers, "note", no_more_writes)
         trial.take_back(config, "guard", quiet)
     arm(config)
     with pytest.raises(Refused, match="not made after"):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from dom0 import closed, execute, files, flows, guard, loading, probe, trial
+from dom0 import closed, execute, files, flows, guard, loading, pointers, probe, trial
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.probe import Scope
 from dom0.state import State
-from dom0.steps import ALONE, RemoveFile, Step, WriteFile
+from dom0.steps import RemoveFile, Step, WriteFile
 from tests.dom0.on_paper import ONE, TOKEN, TWO, arm, expire, quiet
 
 # its life
@@ -196,7 +196,7 @@ def test_a_look_during_a_confirmation_never_finds_the_revision_nowhere(
 ) -> None:
     """Else the panel's log would say that nobody kept it."""
     trial.note_applied(config, TOKEN)
-    look, nonce, looks = trial._json, trial.read(config).applied_nonce, []
+    look, nonce, looks = pointers.content, trial.read(config).applied_nonce, []
 
     def meanwhile(config: HostConfig, name: str) -> dict[str, object] | None:
         found = look(config, name)
@@ -205,18 +205,10 @@ def test_a_look_during_a_confirmation_never_finds_the_revision_nowhere(
             trial.confirm(config, TOKEN, nonce)
         return found
 
-    monkeypatch.setattr(trial, "_json", meanwhile)
+    monkeypatch.setattr(pointers, "content", meanwhile)
     seen = trial.read(config)
     assert TWO in (seen.confirmed, seen.pending and seen.pending.revision)
     assert seen.pending is None or seen.confirmed != TWO
-
-
-def test_while_a_trial_stands_nobody_writes_beside_it(config: HostConfig, armed: trial.Pending) -> None:
-    step = Step(stage="apply", title="", action=WriteFile(path=f"{config.state}/x", content=""), trial=ALONE)
-    with pytest.raises(Refused, match="is on trial"):
-        execute.perform(step, config, State(), {})
-    trial.take_back(config, "operator", quiet)
-    execute.perform(step, config, State(), {})
 
 
 def test_stop_makes_revision_0_the_one_in_force(
@@ -233,14 +225,14 @@ def test_stop_makes_revision_0_the_one_in_force(
 
 
 def test_only_the_newest_revisions_are_kept_and_those_that_may_be_loaded(config, loaded, monkeypatch) -> None:
-    monkeypatch.setattr(trial, "KEPT_REVISIONS", 2)
-    trial._write(config, "confirmed", {"revision": ONE, "token": f"{ONE}-j1"})
+    monkeypatch.setattr(pointers, "KEPT_REVISIONS", 2)
+    pointers.write(config, "confirmed", {"revision": ONE, "token": f"{ONE}-j1"})
     for number in range(3, 8):
         for file, text in closed.files(config).items():
             files.write_atomic(str(loading.folder(config, f"{number}-{'c' * 12}") / file), text)
         path = loading.folder(config, f"{number}-{'c' * 12}")
         os.utime(path, (number, number))
-    trial._note(config, TOKEN, TWO, "returned", "guard")
+    pointers.note(config, TOKEN, TWO, "returned", "guard")
     kept = sorted(path.name for path in Path(config.state, "firewall", "revisions").iterdir())
     assert kept == [ONE, TWO, f"7-{'c' * 12}"]
 
@@ -250,6 +242,6 @@ def test_only_the_newest_outcomes_are_kept(config: HostConfig, loaded: list[str]
         arm(config, token=f"{TWO}-j{number}")
         trial.take_back(config, "operator", quiet)
     outcomes = trial.read(config).outcomes
-    assert len(outcomes) == trial.KEPT_OUTCOMES
+    assert len(outcomes) == pointers.KEPT_OUTCOMES
     assert f"{TWO}-j22" in outcomes
     assert f"{TWO}-j0" not in outcomes
