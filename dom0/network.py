@@ -1,4 +1,4 @@
-"""dom0's network as it is: links, kernel settings, set members, and the zones' dnsmasq."""
+"""dom0's network as it is: links, routes, kernel settings, set members, and the zones' dnsmasq."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import select
 import signal
 from collections.abc import Callable, Collection, Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from dom0 import added, addresses, dnsmasq, files, members, runner, shaping
 from dom0.bridge import SHAPING
 from dom0.errors import Refused
 from dom0.host import HostConfig
-from dom0.state import Link
+from dom0.state import Link, Route
 
 ALL = "*"
 STOP_S = 5.0
@@ -37,6 +38,22 @@ def _link(entry: dict[str, Any]) -> Link:
         mac=entry.get("address", ""),
         addresses=tuple(f"{a['local']}/{a['prefixlen']}" for a in inet),
     )
+
+
+def routes(texts: Collection[str]) -> dict[str, Route]:
+    """The IPv4 routes of the main table with those texts; "*" stands for all of them."""
+    entries = json.loads(runner.run(("ip", "-json", "-4", "route", "show")).stdout or "[]")
+    found = [_route(entry) for entry in entries if entry]
+    return {route.text: route for route in found if ALL in texts or route.text in texts}
+
+
+def _route(entry: dict[str, Any]) -> Route:
+    to = str(ip_network("0.0.0.0/0" if entry["dst"] == "default" else entry["dst"]))
+    if (kind := entry.get("type", "unicast")) != "unicast":
+        return Route(to=to, way=kind)
+    hop = next(iter(entry.get("nexthops", ())), entry)
+    via = [f"via {hop['gateway']}"] if "gateway" in hop else []
+    return Route(to=to, way=" ".join([*via, f"dev {hop['dev']}"]), device=hop["dev"])
 
 
 def told(config: HostConfig) -> dict[str, str]:

@@ -26,6 +26,7 @@ class Scope:
     archives: tuple[str, ...] = ()  # file names in the images folder
     files: tuple[str, ...] = ()  # paths
     links: tuple[str, ...] = ()
+    routes: tuple[str, ...] = ()  # texts; "*" for all
     services: tuple[str, ...] = ()  # daemons of ours, e.g. "dnsmasq:zFulup"
     members: tuple[str, ...] = ()  # "SET ELEMENT" as rendered by dom0.members
     rules: tuple[str, ...] = ()  # families of the firewall policy: "v4", "v6", "bridge"
@@ -69,6 +70,7 @@ READERS: dict[str, Reader] = {
     "archives": _each(_archive),
     "files": _each(lambda _, path: files.read_text(path)),
     "links": lambda _, names: network.links(names),
+    "routes": lambda _, texts: network.routes(texts),
     "services": network.services,
     "members": lambda _, keys: network.found_members(keys),
     "rules": policy.live,
@@ -97,13 +99,14 @@ def probe(config: HostConfig, scope: Scope) -> State:
 
 
 def overview(config: HostConfig) -> State:
-    """All domains, links, leases, free disk and memory, in one round."""
+    """All domains, links, routes, leases, free disk and memory, in one round."""
     from dom0 import domains
 
     return State(
         host=config.name,
         domains=MappingProxyType(domains.look_at_all(config)),
         links=MappingProxyType(network.links((network.ALL,))),
+        routes=MappingProxyType(network.routes((network.ALL,))),
         files=MappingProxyType(network.told(config)),
         vpn=MappingProxyType(openvpn.report(config)),
         free_bytes=free_bytes(config),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import IPv4Network
 from types import MappingProxyType
 from typing import Any
 
@@ -59,6 +60,29 @@ class Link:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Route:
+    """A route of the main table: `to` as "10.20.0.0/16", `way` as "via 10.9.0.1 dev eth1" or "blackhole"."""
+
+    to: str
+    way: str
+    device: str = ""  # "": it leads nowhere
+
+    @property
+    def text(self) -> str:
+        return f"{self.to} {self.way}"
+
+    def meets(self, subnet: IPv4Network) -> bool:
+        """Whether addresses of the subnet are somewhere else by this route, or would be once the subnet is here.
+
+        Not by a default route, nor by its two halves. One that leads nowhere is there for what has no better one.
+        """
+        there = IPv4Network(self.to)
+        if there.prefixlen <= 1:
+            return False
+        return there.overlaps(subnet) and (bool(self.device) or there.subnet_of(subnet))
+
+
+@dataclass(frozen=True, kw_only=True)
 class State:
     """All that a plan may look at. A key that is absent was looked for and not found."""
 
@@ -69,6 +93,7 @@ class State:
     archives: Mapping[str, int] = field(default_factory=_none)  # size in bytes by file name in the images folder
     files: Mapping[str, str] = field(default_factory=_none)  # text by path
     links: Mapping[str, Link] = field(default_factory=_none)  # by name
+    routes: Mapping[str, Route] = field(default_factory=_none)  # by text
     services: Mapping[str, str] = field(default_factory=_none)  # running daemons of ours: digest of their configuration
     members: Mapping[str, str] = field(default_factory=_none)  # "set element" of the firewall's sets: "present"
     rules: Mapping[str, str] = field(default_factory=_none)  # loaded policy: digest by family ("v4", "v6", "bridge")

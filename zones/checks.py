@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from ipaddress import IPv4Network
 
 from django.core.exceptions import ValidationError
 from netaddr import AddrFormatError, IPAddress, IPNetwork, IPSet
 
 from dom0.added import Added
+from dom0.state import Route
 from hosts.models import Host
 from zones import rates, render
 from zones.addresses import missing
@@ -43,8 +45,14 @@ def free_gateway(host: Host) -> str:
     vpn = host.facts.get("vpn", {}).get("network")
     taken = IPSet([zone.network for zone in Zone.objects.filter(host=host)] + ([IPNetwork(vpn)] if vpn else []))
     taken |= IPSet([network for _, _, network in _elsewhere(host, "")])
-    free = (n for n in range(1, 255) if IPSet([f"10.10.{n}.0/24"]).isdisjoint(taken))
+    routes = list(_routes(host, ""))
+    subnets = ((n, f"10.10.{n}.0/24") for n in range(1, 255))
+    free = (n for n, text in subnets if IPSet([text]).isdisjoint(taken) and not _routed(text, routes))
     return next((f"10.10.{n}.1" for n in free), "")
+
+
+def _routed(subnet: str, routes: Iterable[Route]) -> bool:
+    return any(route.meets(IPv4Network(subnet)) for route in routes)
 
 
 def free_number(host: Host) -> int:
@@ -128,6 +136,13 @@ def _subnet(zone: Zone, network: IPNetwork) -> Iterator[Complaint]:
                 f"{zone.cidr} overlaps {text} of {name} on {zone.host}; machines could not be told from what is "
                 f"there. Use another subnet, for example {free_gateway(zone.host)}/24.",
             )
+    for route in _routes(zone.host, zone.bridge):
+        if route.meets(IPv4Network(str(network))):
+            yield (
+                "gateway",
+                f"{zone.cidr} overlaps the route {route.text} of {zone.host}; what that leads to would not be reached "
+                f"any more. Use another subnet, for example {free_gateway(zone.host)}/24, or take the route away.",
+            )
     for row in ExternalAddress.objects.filter(host=zone.host):
         if IPAddress(row.address) in network:
             yield "gateway", f"The external address {row.address} of {row.nic} lies in {zone.cidr}. Use another subnet."
@@ -165,6 +180,15 @@ def _links(host: Host) -> dict[str, dict[str, object]]:
     """What the watcher saw of the host's interfaces; empty before it looked."""
     seen = NetworkSeen.objects.filter(host=host).first()
     return seen.links if seen else {}
+
+
+def _routes(host: Host, bridge: str) -> Iterator[Route]:
+    """The routes the watcher saw, but those over a zone's bridge."""
+    seen = NetworkSeen.objects.filter(host=host).first()
+    zones = {*Zone.objects.filter(host=host).values_list("bridge", flat=True), bridge}
+    for to, way, device in seen.routes if seen else ():
+        if device not in zones:
+            yield Route(to=to, way=way, device=device)
 
 
 def _elsewhere(host: Host, bridge: str) -> Iterator[tuple[str, str, IPNetwork]]:

@@ -117,6 +117,7 @@ class NetworkSeen(models.Model):
 
     host = models.OneToOneField(Host, on_delete=models.CASCADE, related_name="network")
     links = models.JSONField(default=dict, help_text="interfaces but machines': kind, MAC, addresses, by name")
+    routes = models.JSONField(default=list, help_text="of the main table: to, way, device")
     added = models.JSONField(default=dict, help_text="external addresses Fridu put there: card by address")
     leases = models.JSONField(default=dict, help_text="by zone: address, MAC, name, end (seconds since 1970)")
     seen_at = models.DateTimeField(help_text="when it last looked different")

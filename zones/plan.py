@@ -30,7 +30,7 @@ def present(spec: ZoneSpec, state: State, settle: Settle = _nobody) -> Plan:
 
     `settle` adds what its machines need, after the new membership and before dnsmasq starts with it: dnsmasq
     forgets an address a machine had only when it starts. Membership nobody wishes any more goes last. Raises
-    Refused where the bridge or its addresses are somebody else's.
+    Refused where the bridge, its addresses or a route to its subnet are somebody else's.
     """
     _refuse_strangers(spec, state)
     draft = Draft(state)
@@ -63,6 +63,7 @@ def looked_at(spec: ZoneSpec) -> dict[str, tuple[str, ...]]:
     """What both plans need to see of the host, by room of the state."""
     return {
         "links": ("*",),
+        "routes": ("*",),
         "sysctls": (render.V6, *(key for key, _ in render.sysctls(spec.bridge))),
         "services": (dnsmasq.service(spec.name), _shaping(spec)),
         "members": (*(m.key for m in _members(spec)), members.EVERY_NET, members.EVERY_INSIDE),
@@ -88,6 +89,12 @@ def _refuse_strangers(spec: ZoneSpec, state: State) -> None:
                     f"{link.name} on {spec.host} has the address {text}, which overlaps {spec.network} of {spec.name}.",
                     note="Give the zone another subnet; machines of both could not be told apart.",
                 )
+    for route in state.routes.values():
+        if route.device != spec.bridge and route.meets(spec.network):
+            raise Refused(
+                f"{spec.host} has a route {route.text}, which overlaps {spec.network} of {spec.name}.",
+                note="Give the zone another subnet, or take that route away; what it leads to would not be reached.",
+            )
 
 
 def _bridge(spec: ZoneSpec, draft: Draft) -> None:

@@ -1,4 +1,7 @@
-"""What the watcher books of a host's network: interfaces, leases, addresses of ours. Observation deletes no wish."""
+"""What the watcher books of a host's network: interfaces, routes, leases, addresses of ours.
+
+Observation deletes no wish.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ from hosts.models import Host
 from zones.addresses import address_sync
 from zones.models import NetworkSeen, Zone
 
-MOST = 300  # interfaces kept
+MOST = 300  # interfaces, and routes, kept
 LOOPBACK = "lo"
 
 
 def observe(host: Host, state: State) -> None:
     """What the watcher's round does for this room; the row is written only where it changed."""
-    found = {"links": _links(host, state), "added": _added(state), "leases": _leases(state)}
+    found = {"links": _links(host, state), "routes": _routes(state), "added": _added(state), "leases": _leases(state)}
     seen = NetworkSeen.objects.filter(host=host).first()
     if seen is None or any(getattr(seen, field) != value for field, value in found.items()):
         NetworkSeen.objects.update_or_create(host=host, defaults={**found, "seen_at": timezone.now()})
@@ -57,6 +60,11 @@ def _links(host: Host, state: State) -> dict[str, Any]:
         link.name: {"kind": link.kind, "mac": link.mac, "addresses": list(link.addresses)}
         for link in sorted(kept, key=lambda link: link.name)[:MOST]
     }
+
+
+def _routes(state: State) -> list[list[str]]:
+    found = [[route.to, route.way, route.device] for route in state.routes.values()]
+    return sorted(found)[:MOST]
 
 
 def _added(state: State) -> dict[str, str]:

@@ -158,3 +158,45 @@ def test_a_bridge_that_is_there_refuses_the_job_and_the_zone_can_move(host_file:
     work.run(moved.pk)
     moved.refresh_from_db()
     assert moved.state == "done", moved.message
+
+
+@pytest.mark.django_db
+def test_a_route_that_came_after_the_wish_refuses_the_job_and_nothing_is_made(
+    host_file: HostConfig, host, fulup
+) -> None:
+    """Looked at when the job is planned: what the watcher had not seen yet, too."""
+    run("ip", "link", "add", "eth9", "type", "bridge")
+    run("ip", "address", "add", "10.9.0.2/24", "dev", "eth9")
+    run("ip", "link", "set", "eth9", "up")
+    run("ip", "route", "add", "default", "via", "10.9.0.1")
+    run("ip", "route", "add", "blackhole", "10.0.0.0/8")
+    actor = Actor(id=fulup.pk, name="fulup")
+    for way, state in (("via 10.9.0.1 dev eth9", "refused"), ("", "done")):
+        if way:
+            run("ip", "route", "add", "10.10.0.0/16", *way.split())
+        else:
+            run("ip", "route", "del", "10.10.0.0/16")
+            Zone.objects.all().delete()
+        job = services.zone_create(actor, host=host, name="zFulup", gateway="10.10.1.1", approved=True)
+        work.run(job.pk)
+        job.refresh_from_db()
+        assert job.state == state, job.message
+        assert (f"a route 10.10.0.0/16 {way}, which overlaps 10.10.1.0/24" in job.message) is bool(way)
+        assert ("xen-br1" in network.links({network.ALL})) is not bool(way)
+
+
+def test_routes_are_read_as_they_are(dom0: HostConfig) -> None:
+    run("ip", "link", "add", "eth9", "type", "bridge")
+    run("ip", "address", "add", "10.9.0.2/24", "dev", "eth9")
+    run("ip", "link", "set", "eth9", "up")
+    run("ip", "route", "add", "default", "via", "10.9.0.1")
+    run("ip", "route", "add", "10.20.0.7", "dev", "eth9")
+    run("ip", "route", "add", "10.30.0.0/16", "nexthop", "via", "10.9.0.3", "nexthop", "via", "10.9.0.4")
+    run("ip", "route", "add", "unreachable", "10.40.0.0/16")
+    assert sorted(network.routes({network.ALL})) == [
+        "0.0.0.0/0 via 10.9.0.1 dev eth9",
+        "10.20.0.7/32 dev eth9",
+        "10.30.0.0/16 via 10.9.0.3 dev eth9",
+        "10.40.0.0/16 unreachable",
+        "10.9.0.0/24 dev eth9",
+    ]

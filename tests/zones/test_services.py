@@ -6,6 +6,7 @@ import pytest
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import connection
 from django.utils import timezone
+from netaddr import IPNetwork
 
 from audit.log import Actor
 from audit.models import Entry
@@ -17,6 +18,7 @@ from hosts.kinds import kind_of
 from hosts.models import Job
 from hosts.services import job_cancel
 from zones import render, services
+from zones.checks import free_gateway
 from zones.models import ExternalAddress, NetworkSeen, Zone
 from zones.services import address_sync, zone_apply, zone_change, zone_create, zone_delete
 
@@ -126,6 +128,45 @@ def test_a_subnet_the_host_has_on_a_card_or_elsewhere_is_said_beside_it(actor, h
     assert list(error.value.message_dict) == ["gateway"]
     assert says in error.value.message_dict["gateway"][0]
     assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("gateway", "route"),
+    [
+        ("10.20.7.1", "10.20.0.0/16 via 10.9.0.1 dev eth1"),
+        ("10.10.9.1", "10.10.9.128/25 dev tun3"),
+        ("10.10.9.1", "10.10.9.64/26 blackhole"),
+    ],
+)
+def test_a_subnet_the_host_has_a_route_to_is_said_beside_it(actor, host, zones, gateway, route):
+    to, _, way = route.partition(" ")
+    device = way.rpartition("dev ")[2] if "dev" in way else ""
+    NetworkSeen.objects.create(host=host, routes=[[to, way, device]], seen_at=timezone.now())
+    with pytest.raises(ValidationError) as error:
+        create(actor, host, gateway=gateway)
+    assert list(error.value.message_dict) == ["gateway"]
+    assert f"overlaps the route {route} of ns3100421" in error.value.message_dict["gateway"][0]
+    assert not Job.objects.exists()
+
+
+def test_default_routes_its_own_and_what_leads_nowhere_are_in_no_zones_way(actor, host, zones):
+    """A tunnel's default route has two halves; that private addresses lead nowhere is what careful hosts say."""
+    ways = [
+        ["0.0.0.0/0", "via 91.121.65.254 dev eth0", "eth0"],
+        ["0.0.0.0/1", "via 10.8.0.1 dev tun9", "tun9"],
+        ["10.0.0.0/8", "blackhole", ""],
+        ["10.10.1.0/24", "dev xen-br1", "xen-br1"],
+    ]
+    NetworkSeen.objects.create(host=host, routes=ways, seen_at=timezone.now())
+    zone_change(actor, applied(zones["zFulup"]), domain="new.internal")
+    create(actor, host)
+
+
+def test_a_subnet_the_host_has_a_route_to_is_not_offered(host, zones):
+    offered = free_gateway(host)
+    away = str(IPNetwork(f"{offered}/24").cidr)
+    NetworkSeen.objects.create(host=host, routes=[[away, "dev tun3", "tun3"]], seen_at=timezone.now())
+    assert free_gateway(host) not in ("", offered)
 
 
 def test_a_bridge_that_exists_and_is_not_ours_is_said_beside_it_and_not_offered(actor, host, zones):
