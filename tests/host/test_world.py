@@ -37,7 +37,8 @@ except OSError as error:
 """
 
 
-def until(so: Callable[[], bool], seconds: float = 10) -> bool:
+def until(so: Callable[[], bool], seconds: float = 60) -> bool:
+    """Whether it comes to be; on a busy box anything may take its time."""
     deadline = time.monotonic() + seconds
     while not so():
         if time.monotonic() > deadline:
@@ -174,7 +175,7 @@ def test_root_enters_dom0_by_key_and_finds_dom0s_own_files(host: Layout):
         ),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
     assert done.stdout.split() == [host.name, "/etc/fridu:", "host.toml", "/root/.ssh:", "authorized_keys"]
@@ -216,8 +217,13 @@ domain = host.defineXML(pathlib.Path("/srv/fridu/tests/golden/domain-lxc.xml").r
 verb = sys.argv[1]
 if verb == "start":
     domain.create()
-elif verb == "off":
-    domain.sendProcessSignal(1, libvirt.VIR_DOMAIN_PROCESS_SIGNAL_USR2)
+elif verb == "off" and domain.isActive():
+    try:
+        domain.sendProcessSignal(1, libvirt.VIR_DOMAIN_PROCESS_SIGNAL_USR2)
+    except libvirt.libvirtError as error:
+        # libvirt has not been told init's process id yet, or the machine has ended just now
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
 mounts = [line for line in pathlib.Path("/proc/mounts").read_text().splitlines() if "/run/fridu/machines/" in line]
 print(json.dumps({"active": domain.isActive(), "mounts": mounts}))
 """
@@ -225,7 +231,7 @@ print(json.dumps({"active": domain.isActive(), "mounts": mounts}))
 
 @pytest.fixture
 def machine(host: Layout) -> Callable[[str], dict[str, object]]:
-    """WEB-Dom of the golden definition; call with start, off or look."""
+    """WEB-Dom of the golden definition; call with start, off (as often as it takes) or look."""
     tiny.build(host.var / "lib" / "images" / "tiny.tar.gz", ROOT / "var" / "cache")
     enter.run(host, "sh", "-c", PREPARE)
 
@@ -237,8 +243,13 @@ def machine(host: Layout) -> Callable[[str], dict[str, object]]:
 
 def answers(host: Layout, command: str) -> str:
     argv = ("ssh", "-i", f"/srv/fridu/var/{host.name}/keys/operator", "-o", "StrictHostKeyChecking=no")
-    argv += ("-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=1", "root@10.10.2.2")
+    argv += ("-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5", "root@10.10.2.2")
     return subprocess.run(enter.inside(host, *argv, command), capture_output=True, text=True, check=False).stdout
+
+
+def said(host: Layout, line: str) -> str:
+    """What a shell line prints in dom0; where it fails, that much."""
+    return subprocess.run(enter.inside(host, "sh", "-c", line), capture_output=True, text=True, check=False).stdout
 
 
 def test_the_golden_definition_gives_a_machine_of_its_own(host: Layout, machine):
@@ -247,17 +258,15 @@ def test_the_golden_definition_gives_a_machine_of_its_own(host: Layout, machine)
     # root inside is nobody's root outside, and its memory is what the definition says
     assert answers(host, "cat /proc/self/uid_map").split() == ["0", "1048576", "65536"]
     assert answers(host, "head -n1 /proc/meminfo").split() == ["MemTotal:", "131072", "kB"]
-    fetched = enter.run(host, "curl", "-s", "http://10.10.2.2:8080/").stdout
-    assert "<h1>WEB-Dom</h1>" in fetched
-    with_quit = enter.run(host, "sh", "-c", "printf 'QUIT\\r\\n' | curl -s telnet://10.10.2.2:2525").stdout
-    assert with_quit.splitlines() == ["220 WEB-Dom ESMTP", "221 WEB-Dom closes"]
+    assert until(lambda: "<h1>WEB-Dom</h1>" in said(host, "curl -s http://10.10.2.2:8080/"))
+    with_quit = "printf 'QUIT\\r\\n' | curl -s telnet://10.10.2.2:2525"
+    assert until(lambda: said(host, with_quit).splitlines() == ["220 WEB-Dom ESMTP", "221 WEB-Dom closes"])
 
 
 def test_power_off_inside_frees_the_volume_flushed_and_clean(host: Layout, machine):
     machine("start")
     assert until(lambda: answers(host, "echo kept > /root/note; sync; echo ok") == "ok\n")
-    machine("off")
-    assert until(lambda: machine("look") == {"active": 0, "mounts": []})
+    assert until(lambda: machine("off") == {"active": 0, "mounts": []})
     volume = host.var / "lib" / "volumes" / "WEB-Dom-root.img"
     checked = subprocess.run(("e2fsck", "-fn", str(volume)), capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout
@@ -331,9 +340,9 @@ def test_an_interrupted_start_leaves_nothing():
     before = traces()
     argv = (str(ROOT / "bin" / "demo"), "--name", LAYOUT.name, "--yes")
     starting = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert until(lambda: "keeper" in processes.recorded(LAYOUT), 60)
+    assert until(lambda: "keeper" in processes.recorded(LAYOUT))
     starting.send_signal(signal.SIGINT)
-    _, complaint = starting.communicate(timeout=60)
+    _, complaint = starting.communicate(timeout=120)
     assert (starting.returncode, complaint) == (130, "bin/demo: Ended as asked; nothing is left running.\n")
     assert traces() == before
 
