@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db.models import OuterRef, QuerySet
 from django.utils import timezone
 
 from dom0.host import HostConfig
@@ -58,9 +59,8 @@ def plan(wished: Sequence[EntrySpec], gone: Sequence[EntrySpec], state: State) -
 
 def _wished(job: Job, config: HostConfig) -> list[EntrySpec]:
     # Without a MAC there is nothing DHCP or the firewall could know it by; a machine made meanwhile has its own jobs.
-    taken = Machine.objects.filter(host=job.host_id).values("address")
-    rows = Expected.objects.filter(host=job.host_id).exclude(mac="").exclude(address__in=taken).select_related("zone")
-    return [_spec(config, r.zone, r.name, r.address, r.mac, r.vif) for r in rows]
+    rows = untaken(Expected.objects.filter(host=job.host_id)).exclude(mac="").select_related("zone")
+    return [entry_spec(config, r.zone, r.name, r.address, r.mac, r.vif) for r in rows]
 
 
 def _gone(job: Job, config: HostConfig) -> list[EntrySpec]:
@@ -68,13 +68,19 @@ def _gone(job: Job, config: HostConfig) -> list[EntrySpec]:
     taken = {*Machine.objects.filter(host=job.host_id).values_list("name", flat=True)}
     taken |= {*Expected.objects.filter(host=job.host_id).values_list("name", flat=True)}
     return [
-        _spec(config, zones[g["zone"]], g["name"], g["address"], g["mac"], g["vif"])
+        entry_spec(config, zones[g["zone"]], g["name"], g["address"], g["mac"], g["vif"])
         for g in job.args.get("gone", ())
         if g["mac"] and g["zone"] in zones and g["name"] not in taken
     ]
 
 
-def _spec(config: HostConfig, zone: Zone, name: str, address: str, mac: str, vif: str) -> EntrySpec:
+def untaken(rows: QuerySet[Expected]) -> QuerySet[Expected]:
+    """Those of one host at whose address no machine was made meanwhile."""
+    return rows.exclude(address__in=Machine.objects.filter(host=OuterRef("host")).values("address"))
+
+
+def entry_spec(config: HostConfig, zone: Zone, name: str, address: str, mac: str, vif: str) -> EntrySpec:
+    """What the host is to know of a kept entry."""
     return EntrySpec(
         place=place_of(config),
         zone=ZoneSpec(name=zone.name, bridge=zone.bridge, gateway=zone.gateway, domain=zone.domain),

@@ -16,7 +16,7 @@ from dom0.plan import Draft
 from dom0.state import State
 from hosts.models import Job
 from machines import kinds, settle
-from machines.models import Expected, Machine
+from machines.models import Machine
 from machines.specs import MachineSpec
 from zones.models import Zone
 from zones.moving import Follower, Look, Move, Moved
@@ -34,9 +34,6 @@ def shows(move: Move) -> Iterator[Moved]:
             target_kind="machine", target_id__in=[row.pk for row in rows], state__in=Job.OPEN, kind__in=UNSETTLED
         )
     }
-    for kept in Expected.objects.filter(zone=move.zone):
-        says = "it is kept for a machine of the former box, which Fridu can't tell. Take the entry out first."
-        yield Moved(kind="kept entry", name=kept.name, before=kept.address, after="", conflict=says)
     for machine in rows:
         after = move.place(machine.address)
         runs = machine.observed == Machine.Observed.RUNNING and after != machine.address

@@ -1,4 +1,4 @@
-"""A machine where its zone now is: membership, lease and name, whatever it had before. Pure."""
+"""A machine or kept entry where its zone now is: membership, lease and name, whatever it had before. Pure."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from dom0 import members
 from dom0.plan import Draft
 from dom0.steps import Drop, Step
 from machines.plan import dhcp, elements, updateether
-from machines.specs import MachineSpec
+from machines.specs import EntrySpec
 
 
-def looked_at(spec: MachineSpec) -> dict[str, tuple[str, ...]]:
+def looked_at(spec: EntrySpec) -> dict[str, tuple[str, ...]]:
     """What settling a machine needs to see of the host, by room of the state."""
     return {"files": (*(file.path for file in dhcp(spec)), spec.members_file), "members": (members.EVERY_VIF,)}
 
 
-def settle(spec: MachineSpec, draft: Draft) -> None:
+def settle(spec: EntrySpec, draft: Draft) -> None:
     """Plan that the firewall and DHCP know the machine at its address, and at no other.
 
     The new membership comes before the former goes; what runs under its former address falls silent with that, until

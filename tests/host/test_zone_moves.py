@@ -17,7 +17,8 @@ from firewall.models import PublishedService, ZoneRestriction
 from hosts import work
 from hosts.models import Job
 from hosts.services import job_go_on
-from machines.models import Machine
+from machines.expected import Entry, entries_keep
+from machines.models import Expected, Machine
 from tests.host.zone_world import CLIENT, MAC, lease, plug_in
 from zones import services
 from zones.kinds import spec_of
@@ -155,7 +156,7 @@ def test_a_renewal_of_the_former_address_is_told_no(home: Zone, host_file: HostC
         "-q",
         "-f",
         "-t",
-        "3",
+        "20",
         "-T",
         "1",
         "-r",
@@ -164,7 +165,7 @@ def test_a_renewal_of_the_former_address_is_told_no(home: Zone, host_file: HostC
         "/bin/true",
     )
     said = subprocess.run(
-        ("ip", "netns", "exec", CLIENT, *ask), capture_output=True, text=True, check=False, timeout=30
+        ("ip", "netns", "exec", CLIENT, *ask), capture_output=True, text=True, check=False, timeout=120
     ).stderr
     assert "10.10.7.2" in said, said
 
@@ -198,3 +199,24 @@ def test_a_shrunk_subnet_keeps_its_machines_where_they_are(home: Zone, host_file
     assert rows() == ("10.10.1.1/28", "10.10.1.2", "10.10.1.2", "10.10.1.2")
     assert ended(services.zone_change(actor, Zone.objects.get(), gateway="10.10.1.14", approved=True)) == "done"
     assert network.links({"xen-br1"})["xen-br1"].addresses == ("10.10.1.14/28",)
+
+
+def test_a_kept_entry_moves_along_on_the_host(home: Zone, host_file: HostConfig, host, actor) -> None:
+    """Its guest is another's to run: DHCP, names and the firewall's membership follow, its MAC and interface stay."""
+    mac = "00:16:3e:11:22:33"
+    keep = entries_keep(actor, host, [Entry(name="Old", address="10.10.1.9", mac=mac, zone="zFulup")], approved=True)
+    assert keep is not None
+    assert ended(keep) == "done"
+    vif = Expected.objects.get().vif
+    before = standing(host_file)
+    assert ended(services.zone_change(actor, home, gateway="10.10.7.1", approved=True)) == "done"
+    assert Expected.objects.get().address == "10.10.7.9"
+    there = standing(host_file)
+    assert [key for key in there["members"] if vif in key] == [  # type: ignore[attr-defined]
+        key.replace("10.10.1.9", "10.10.7.9")
+        for key in before["members"]  # type: ignore[attr-defined]
+        if vif in key
+    ]
+    assert there["files"]["ethers/zFulup/Old"] == f"{mac},10.10.7.9,Old\n"  # type: ignore[index]
+    assert "10.10.1.9" not in str(there)
+    assert ended(services.zone_apply(actor, Zone.objects.get(), approved=True)) == "nothing"

@@ -134,7 +134,7 @@ def test_kept_again_it_is_the_same(me, kept, host) -> None:
         expected.entries_keep(me, host, [Entry(name="Mail", address="10.10.1.3", mac="", zone="zFulup")])
 
 
-def test_its_zone_is_neither_deleted_nor_moved_under_it(me, kept, host, zones) -> None:
+def test_its_zone_is_not_deleted_under_it_and_moves_with_it(me, kept, host, zones) -> None:
     from netaddr import IPNetwork
 
     from zones.dependents import dependents_of
@@ -142,7 +142,7 @@ def test_its_zone_is_neither_deleted_nor_moved_under_it(me, kept, host, zones) -
 
     assert ("kept entry", "Mail") in {(d.kind, d.name) for d in dependents_of(zones["zFulup"])}
     move = Move(zone=zones["zFulup"], old=zones["zFulup"].network, new=IPNetwork("10.10.7.0/24"))
-    assert [row.name for row in preview(move).conflicts] == ["Mail"]
+    assert [(row.kind, row.name, row.conflict) for row in preview(move).rows] == [("kept entry", "Mail", "")]
 
 
 def test_only_operators_keep_and_take_out(kept, host, dominig) -> None:

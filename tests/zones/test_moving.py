@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 from netaddr import IPNetwork
 
 from audit.log import Actor
@@ -13,7 +14,8 @@ from firewall.models import CustomRule, PublishedService, ZoneRestriction
 from hosts.kinds import kind_of
 from hosts.models import Job
 from machines.addresses import drawn
-from machines.models import Machine
+from machines.expected import Entry, entries_keep
+from machines.models import Expected, Machine
 from zones import moving, render, services
 from zones.models import Zone
 from zones.moving import Move
@@ -69,8 +71,6 @@ def actor(fulup) -> Actor:
 @pytest.fixture
 def settled(web_dom, zones, host, fulup, django_user_model) -> Zone:
     """zDominig on the host, with a machine, a port, restrictions of two zones and a rule that name its addresses."""
-    from django.utils import timezone
-
     zone = zones["zDominig"]
     zone.applied_at = timezone.now()
     zone.save()
@@ -192,3 +192,53 @@ def test_two_moves_have_two_digests() -> None:
         moving.Preview(move=move("10.10.2.0/24", new), rows=()).digest for new in ("10.10.7.0/24", "10.10.8.0/24")
     }
     assert len(digests) == 2
+
+
+def kept(zone: Zone, name: str, address: str, mac: str) -> Expected:
+    return Expected.objects.create(
+        host=zone.host, zone=zone, name=name, address=address, mac=mac, vif=f"fr{name}", noted_at=timezone.now()
+    )
+
+
+@pytest.mark.django_db
+def test_kept_entries_move_along_and_are_shown_but_not_beside_the_machine_that_took_one_over(
+    settled: Zone, actor: Actor
+) -> None:
+    kept(settled, "Old", "10.10.2.9", "00:16:3e:00:00:09")
+    kept(settled, "Mute", "10.10.2.8", "")
+    kept(settled, "Taken", "10.10.2.2", "00:16:3e:00:00:02")
+    preview = services.zone_preview(settled, gateway="10.10.7.1")
+    assert preview is not None
+    shown = [row for row in preview.rows if row.kind == "kept entry"]
+    assert [(row.name, row.before, row.after, row.conflict) for row in shown] == [
+        ("Mute", "10.10.2.8", "10.10.7.8", ""),
+        ("Old", "10.10.2.9", "10.10.7.9", ""),
+    ]
+    assert ["without a MAC" in row.note for row in shown] == [True, False]
+    job = services.zone_change(actor, settled, gateway="10.10.7.1")
+    assert Expected.objects.get(name="Old").address == "10.10.2.9"
+    kind_of("zone.change").done(job)
+    moved = dict(Expected.objects.values_list("name", "address"))
+    assert moved == {"Old": "10.10.7.9", "Mute": "10.10.7.8", "Taken": "10.10.7.2"}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("address", "gateway", "prefix", "why"),
+    [("10.10.2.200", "10.10.7.1", 25, "has no place in"), ("10.10.2.9", "10.10.7.9", 24, "would be the gateway's")],
+)
+def test_a_kept_entry_without_a_place_stops_the_wish(
+    settled: Zone, actor: Actor, address: str, gateway: str, prefix: int, why: str
+) -> None:
+    kept(settled, "Old", address, "00:16:3e:00:00:09")
+    with pytest.raises(Refused, match=f"Old can't move to .*{why}"):
+        services.zone_change(actor, settled, gateway=gateway, prefix=prefix)
+
+
+@pytest.mark.django_db
+def test_while_the_host_is_told_of_kept_entries_the_zone_waits(settled: Zone, actor: Actor, host) -> None:
+    entry = Entry(name="Old", address="10.10.2.9", mac="00:16:3e:00:00:09", zone="zDominig")
+    job = entries_keep(actor, host, [entry])
+    assert job is not None
+    with pytest.raises(Refused, match=rf"job {job.pk} .* is still open"):
+        services.zone_change(actor, settled, gateway="10.10.7.1")
