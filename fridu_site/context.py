@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Exists, OuterRef
 from django.http import HttpRequest
 
 from accounts.access import Role, may_somewhere
@@ -16,7 +17,7 @@ from firewall.models import Revision
 from firewall.trials import Trial
 from firewall.waiting import Waiting, waiting
 from hosts.attention import counted
-from hosts.models import Host
+from hosts.models import Host, Job
 from ui.links import link
 
 
@@ -76,7 +77,11 @@ class Shell:
     @cached_property
     def host(self) -> Host | None:
         """The host the panel speaks of; whoever is not signed in learns nothing of it."""
-        return counted(Host.objects.all()).first() if self._user else None
+        if not self._user:
+            return None
+        # In the same query: whether an apply is under way that has not come to its trial yet.
+        applies = Job.objects.filter(host=OuterRef("pk"), kind=trials.APPLY, state__in=Job.OPEN)
+        return counted(Host.objects.annotate(applying=Exists(applies))).first()
 
     @cached_property
     def _revisions(self) -> dict[str, Revision]:
@@ -91,6 +96,14 @@ class Shell:
     def trial(self) -> Trial | None:
         """What is on trial: every page of those who may decide says so."""
         return trials.on_trial(self.host) if self.host and Revision.State.TRIAL in self._revisions else None
+
+    @property
+    def preparing(self) -> bool:
+        """Whether a change is on its way to its trial: the pages of those who may decide say so before it begins."""
+        user = self._user
+        if not (user and getattr(self.host, "applying", False)):
+            return False
+        return may_somewhere(user, "firewall.view") and Revision.State.TRIAL not in self._revisions
 
     @cached_property
     def waiting(self) -> Waiting | None:

@@ -111,6 +111,26 @@ def test_the_countdown_runs_and_its_end_is_said(page_as, fulup, site, trial):
     expect(page.locator("#trial")).to_contain_text("Revision 1 is live.")
 
 
+def test_a_screen_reader_hears_the_countdown_now_and_then(page_as, fulup, site, trial):
+    Revision.objects.filter(pk=trial.pk).update(until=timezone.now() + timedelta(seconds=13))
+    page = page_as(fulup)
+    page.add_init_script("""
+      window.heard = [];
+      addEventListener("DOMContentLoaded", () => {
+        const says = document.getElementById("says");
+        if (says) new MutationObserver(() => heard.push(says.textContent)).observe(says, {childList: true});
+      });
+    """)
+    page.goto("/firewall/trial/")
+    expect(page.locator("#says")).to_have_text(re.compile("Time is up"), timeout=20_000)
+    ended(trial, kept=False)
+    expect(page.locator("#says")).to_have_text("Revision 2 was taken back")
+    heard = page.evaluate("heard")
+    assert re.fullmatch(r"Firewall revision 2 is on trial\. 1[0-3] seconds left to keep it\.", heard[0])
+    assert len(heard) <= 5, heard
+    expect(page.get_by_text("Try it from another window")).to_have_count(0)
+
+
 @pytest.mark.parametrize("width", [1360, 390])
 def test_the_banner_goes_along_counts_down_and_says_the_end(page_as, fulup, site, trial, width):
     page = page_as(fulup, width=width)

@@ -354,3 +354,43 @@ def test_what_was_taken_back_is_no_need_any_more_once_another_is_in_force(panel,
     says.kept(first)
     assert "was taken back" not in needs(panel)
     assert "1 firewall change not applied" in needs(panel)
+
+
+def test_every_page_says_that_a_change_is_being_prepared_before_its_trial_begins(panel, asked) -> None:
+    for name in EVERYWHERE:
+        page = text(panel.get(reverse(name)))
+        assert "A firewall change is being prepared." in page, name
+        assert 'http-equiv="refresh"' in page, name
+    assert "being prepared" not in text(panel.get(reverse(TRIAL)))  # it says more itself
+    assert "being prepared" in part(panel, "on-trial")
+    Job.objects.update(state="done")
+    says.tried(asked)
+    assert "Keep revision 2" in part(panel, "on-trial")
+
+
+def test_a_change_that_failed_before_its_trial_is_said_where_it_was_being_prepared(panel, asked) -> None:
+    Job.objects.update(state="failed")
+    said = part(panel, "on-trial")
+    assert "Apply firewall revision 2: failed." in said
+    assert "Revision 1 is live." in said
+    assert "hx-trigger" not in said
+    assert "being prepared" not in text(panel.get(reverse("machines:list")))
+
+
+def test_an_owner_hears_nothing_of_a_change_that_is_being_prepared(client, dominig, asked) -> None:
+    client.force_login(dominig)
+    assert "being prepared" not in text(client.get(reverse("machines:mine")))
+
+
+def test_what_to_try_goes_with_the_trial(panel, trial) -> None:
+    def further(stage: str) -> str:
+        page = text(panel.get(reverse(TRIAL), {"stage": stage}, headers={"HX-Request": "true", "HX-Target": "trial"}))
+        return page.partition('id="further"')[2]
+
+    assert further("deciding") == ""
+    assert "Try it from another window" in further("applying")
+    says.taken_back(trial, confirmed=Revision.objects.get(number=1).name)
+    over = further("deciding")
+    assert "Try it from another window" not in over
+    assert "How this is safe" not in over
+    assert "What was different while it was tried" in over

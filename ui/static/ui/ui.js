@@ -1,4 +1,18 @@
 /* Progressive enhancement only: every page works without this file. */
+// Spoken by screen readers: a region that stays, for those that are swapped fall silent.
+const say = (words) => {
+  const region = document.getElementById("says");
+  if (region) region.textContent = words;
+};
+// Of a countdown: its start, half a minute, the last ten seconds, the end; not each second, nor again after a swap.
+const told = new Map();
+const tell = (name, s) => {
+  const part = !s ? 3 : s <= 10 ? 2 : s <= 30 ? 1 : 0, before = told.get(name);
+  if (!name || before >= part) return;
+  told.set(name, part);
+  const left = s < 100 ? s + " seconds" : Math.round(s / 60) + " minutes";
+  say(!s ? "Time is up for " + name + "." : (before === undefined ? name + " is on trial. " : "") + left + " left to keep it.");
+};
 const enhance = (root) => {
   for (const b of root.querySelectorAll("[data-copy][hidden]")) b.hidden = false;
   for (const c of root.querySelectorAll("[data-since]:not([data-going])")) {
@@ -20,6 +34,7 @@ const enhance = (root) => {
       const s = Math.max(0, Math.ceil((end - performance.now()) / 1000));
       c.textContent = s < 100 ? s + " s" : Math.floor(s / 60) + ":" + String(s % 60).padStart(2, "0");
       if (bar) bar.value = s;
+      tell(c.dataset.name, s);
       if (!s) { clearInterval(t); c.dispatchEvent(new Event("over", { bubbles: true })); }
     }, 200);
   }
@@ -58,7 +73,13 @@ document.addEventListener("keydown", (event) => {
   const menu = event.key === "Escape" && document.querySelector("details.menu[open]");
   if (menu) { menu.open = false; menu.querySelector("summary").focus(); }
 });
-document.addEventListener("htmx:load", (event) => enhance(event.detail.elt));
+document.addEventListener("htmx:load", (event) => {
+  const swapped = event.detail.elt;
+  enhance(swapped);
+  if (swapped === document.body) return;
+  const said = swapped.matches("[data-say]") ? swapped : swapped.querySelector("[data-say]");
+  if (said) say(said.textContent.trim().replace(/\s+/g, " "));
+});
 // A swap must not close what the reader has opened.
 let opened = [];
 document.addEventListener("htmx:beforeSwap", () => { opened = [...document.querySelectorAll("details[id][open]")].map((d) => d.id); });
