@@ -296,7 +296,7 @@ def built(layout: Layout, state: Path) -> Iterator[World]:
         down(layout)
 
 
-def until(so: Callable[[], bool], *, seconds: float = 3.0) -> bool:
+def until(so: Callable[[], bool], *, seconds: float = 30.0) -> bool:
     """Poll until it is so; whether it came to be."""
     end = time.monotonic() + seconds
     while not so():

@@ -184,7 +184,7 @@ def gone_on(job: Job) -> dict[str, Any]:
     return {"swept": swept, **carried(job)}
 
 
-def answers(address: str, port: int, greeting: bytes, seconds: float = 15) -> bool:
+def answers(address: str, port: int, greeting: bytes, seconds: float = 60) -> bool:
     """Whether something greets so at that port before the time is up."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -200,12 +200,12 @@ def answers(address: str, port: int, greeting: bytes, seconds: float = 15) -> bo
 
 def ssh(address: str, command: str, key: str = "/root/life-key") -> str:
     argv = ("ssh", "-i", key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null")
-    options = ("-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=5")
-    done = subprocess.run((*argv, *options, f"root@{address}", command), capture_output=True, text=True, timeout=20)
+    options = ("-o", "BatchMode=yes", "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=15")
+    done = subprocess.run((*argv, *options, f"root@{address}", command), capture_output=True, text=True, timeout=60)
     return done.stdout.strip() if done.returncode == 0 else f"failed: {done.stderr.strip()}"
 
 
-def until(so: Callable[[], bool], seconds: float = 15) -> bool:
+def until(so: Callable[[], bool], seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while not so():
         if time.monotonic() > deadline:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from dom0 import addresses
 from dom0.errors import Refused
 from dom0.host import HostConfig, Nic
 from tests.host import wire
+from tests.host.bare import until
 from tests.host.wire import inside
 
 pytestmark = pytest.mark.host
@@ -109,10 +109,7 @@ def test_a_neighbour_that_knew_it_on_another_box_learns_at_once_where_it_is(net:
     wire.ip("-n", link, "neighbour", "replace", moved, "lladdr", former, "dev", "eth0", "nud", "stale")
     assert known_to(link, moved) == former
     add(config, dom0, moved)
-    end = time.monotonic() + 2
-    while known_to(link, moved) != mac and time.monotonic() < end:
-        time.sleep(0.01)
-    assert known_to(link, moved) == mac
+    assert until(lambda: known_to(link, moved) == mac)
 
 
 def known_to(ns: str, address: str) -> str:

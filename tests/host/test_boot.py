@@ -53,7 +53,7 @@ def restarted(dom0: HostConfig) -> tuple[ZoneSpec, HostConfig]:
     point(dom0, "confirmed", lay_down(dom0))
     pid = Path(spec.files.pid).read_text().strip()
     os.kill(int(pid), signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
     run("ip", "link", "delete", "xen-br1")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -29,7 +28,7 @@ from tests.host import bare
 from tests.host.bare import DOM0, HOST, INET, NEIGHBOUR, ONE, TWO, Layout, World, without
 from tests.host.bare import VPN as VPN_NS
 from tests.host.packets.sample import COMMON, RULES, WEBDOM, WEBFUL, web
-from tests.host.wire import answer, closed, connect, echoes, inside
+from tests.host.wire import PATIENCE_S, answer, closed, connect, echoes, inside
 
 pytestmark = pytest.mark.host
 
@@ -93,6 +92,11 @@ class Applier:
 
     def take_back(self) -> None:
         inside(DOM0, lambda: trial.take_back(self.world.config, "operator", self.said.append))
+
+    def settled(self) -> bool:
+        """Whether no trial stands and nothing is being taken back."""
+        standing = trial.read(self.world.config)
+        return standing.pending is None and not standing.returning
 
     def guard(self, stop: threading.Event) -> None:
         """One of the two, without its heart."""
@@ -243,7 +247,7 @@ def test_a_service_of_both_protocols_comes_at_once_and_goes_at_once(applier: App
         with pytest.raises(TimeoutError):
             sender.recv(100)
         applier.keep(both)
-        sender.settimeout(2)
+        sender.settimeout(PATIENCE_S)
         sender.sendto(b"now", (TWO, 5060))
         assert sender.recv(100).startswith(b"webdom-udp"), "a sender that was there before its rule is not stuck"
         applier.tried(site)
@@ -256,15 +260,12 @@ def test_a_service_of_both_protocols_comes_at_once_and_goes_at_once(applier: App
 def test_what_came_in_during_a_trial_is_cut_when_it_is_taken_back_and_the_rest_lives_on(
     applier: Applier, site: Site
 ) -> None:
-    wish = applier.wish(replace(site, services=(*site.services, web("More", 4525, WEBDOM))), 3)
+    wish = applier.wish(replace(site, services=(*site.services, web("More", 4525, WEBDOM))), 6)
     with connect(INET, TWO, 22) as spared:
         applier.perform(applier.plan(wish))
-        began = time.monotonic()
         with connect(INET, TWO, 4525) as cut:
             assert echoes(cut)
-            while trial.read(applier.world.config).pending or trial.read(applier.world.config).returning:
-                assert time.monotonic() - began < 8
-                time.sleep(0.05)
+            assert bare.until(applier.settled)
             assert not echoes(cut, timeout_s=0.6)
         assert echoes(spared)
     assert closed(INET, TWO, 4525)
@@ -300,14 +301,13 @@ def test_what_somebody_changed_on_the_host_is_restored_without_a_trial(applier: 
     wish = applier.keep(site)
     setting = Path("/proc/sys/net/ipv4/conf/all/rp_filter")
     inside(DOM0, lambda: setting.write_text("0"))
-    applier_says = applier.plan(wish)
-    assert [step.title for step in applier_says.steps] == ["Set net.ipv4.conf.all.rp_filter to 1"]
+    assert [step.action.verb for step in applier.plan(wish).steps if isinstance(step.action, Hand)] == [
+        "firewall-restore"
+    ]
     for words in ("-I fr-fwd 1 -j ACCEPT", "-D INPUT -j fr-in", "-P FORWARD ACCEPT"):
         bare.command(DOM0, "iptables", *words.split())
     bare.command(DOM0, "nft", "flush", "chain", "bridge", "fridu", "port")
-    plan = applier.plan(wish)
-    assert not [step for step in plan.steps if isinstance(step.action, Hand)]
-    applier.perform(plan)
+    applier.perform(applier.plan(wish))
     assert applier.plan(wish).steps == ()
     assert inside(DOM0, setting.read_text).strip() == "1"
 
@@ -324,6 +324,37 @@ def test_what_came_in_through_a_port_opened_by_hand_is_cut_when_the_host_is_rest
         assert not echoes(cut, timeout_s=0.6)
         assert echoes(spared)
     assert closed(INET, TWO, 4526)
+
+
+class Died(BaseException):
+    """A worker that ends between the last load and the cut."""
+
+
+def test_it_is_cut_even_where_the_worker_ends_before_it_came_to_that(
+    applier: Applier, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wish = applier.keep(site)
+    opened = f"-t nat -A fr-dn-{TWO} -p tcp -m tcp --dport 4526 -j DNAT --to-destination {WEBDOM.address}:8080"
+    bare.command(DOM0, "iptables", *opened.split())
+    forget, by = flows.forget, threading.current_thread()
+
+    def ends(lines: Iterable[str]) -> tuple[int, int]:
+        if threading.current_thread() is not by and not restoring.is_set():
+            return forget(lines)
+        restoring.clear()
+        raise Died
+
+    with connect(INET, TWO, 4526) as cut, connect(INET, TWO, 80) as spared:
+        assert echoes(cut)
+        plan, restoring = applier.plan(wish), threading.Event()
+        restoring.set()
+        monkeypatch.setattr(flows, "forget", ends)
+        with pytest.raises(Died):
+            applier.perform(plan)
+        assert not echoes(cut, timeout_s=5)
+        assert echoes(spared)
+    assert closed(INET, TWO, 4526)
+    assert applier.plan(wish).steps == ()
 
 
 def test_the_panels_old_connection_lives_on_by_the_new_rules_alone(applier: Applier, site: Site) -> None:

@@ -32,7 +32,7 @@ class Box:
             input=code,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=300,
             env={"PATH": os.environ["PATH"], "HOME": "/root"},
         )
         assert done.returncode == 0, done.stderr

@@ -37,7 +37,7 @@ def test_with_a_range_a_stranger_gets_an_address_of_it_and_no_name(dom0: HostCon
     spec = ranged(dom0)
     make(spec, dom0)
     plug_in(spec, mac=STRANGER)
-    said = lease(dom0, tries=10).split()  # dnsmasq pings an address of a range first, for three seconds
+    said = lease(dom0).split()  # dnsmasq pings an address of a range first, for three seconds
     assert 100 <= int(said[0].rpartition(".")[2]) <= 110
     asked = (
         "busybox",
@@ -230,8 +230,8 @@ def test_what_ended_by_itself_is_looked_for_no_longer_than_it_must(dom0: HostCon
     spec = ranged(dom0)
     make(spec, dom0)
     plug_in(spec, mac=STRANGER)
-    first = lease(dom0, tries=10).split()[0]
+    first = lease(dom0).split()[0]
     os.kill(int(Path(spec.files.pid).read_text()), 9)
     assert until(lambda: not network.services(dom0, (dnsmasq.service("zFulup"),)))
     make(spec, dom0)
-    assert lease(dom0, tries=10).split()[0] == first
+    assert lease(dom0).split()[0] == first

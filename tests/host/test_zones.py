@@ -49,7 +49,7 @@ def test_a_machine_nobody_told_it_about_gets_nothing(dom0: HostConfig) -> None:
     spec = zone(dom0)
     make(spec, dom0)
     plug_in(spec, mac="aa:bb:cc:dd:ee:ff")
-    assert lease(dom0) == ""
+    assert lease(dom0, tries=3) == ""
 
 
 def test_dnsmasq_runs_without_root_and_answers_on_the_bridge_alone(dom0: HostConfig) -> None:

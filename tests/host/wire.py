@@ -21,6 +21,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 CLONE_NEWNET = 0x40000000
+#: How long an answer that must come may take on a busy box, s. Who wants to see that none comes says how long.
+PATIENCE_S = 15.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -101,7 +103,7 @@ class Server:
         return f"{self.name} {peer.removeprefix('::ffff:')}\n".encode()
 
 
-def connect(ns: str, address: str, port: int, *, timeout_s: float = 2.0) -> socket.socket:
+def connect(ns: str, address: str, port: int, *, timeout_s: float = PATIENCE_S) -> socket.socket:
     """An open TCP connection; OSError where nobody answers in time."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     made = inside(ns, lambda: socket.socket(family, socket.SOCK_STREAM))
@@ -116,7 +118,7 @@ def connect(ns: str, address: str, port: int, *, timeout_s: float = 2.0) -> sock
     return made
 
 
-def answer(ns: str, address: str, port: int, *, udp: bool = False, timeout_s: float = 2.0) -> str:
+def answer(ns: str, address: str, port: int, *, udp: bool = False, timeout_s: float = PATIENCE_S) -> str:
     """What a server there says ("NAME peer"); "" where nothing comes back."""
     try:
         if udp:
@@ -136,7 +138,7 @@ def closed(ns: str, address: str, port: int, *, udp: bool = False) -> bool:
 
 
 def open_ports(ns: str, address: str, ports: Iterable[int], *, wait_s: float = 1.0) -> set[int]:
-    """Which TCP ports accept a connection, all tried at once."""
+    """Which TCP ports accept a connection, all tried at once: until none has answered for `wait_s`."""
     found: set[int] = set()
     with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
         for port in ports:
@@ -144,9 +146,8 @@ def open_ports(ns: str, address: str, ports: Iterable[int], *, wait_s: float = 1
             made.setblocking(False)
             made.connect_ex((address, port))
             selector.register(made, selectors.EVENT_WRITE, port)
-        end = time.monotonic() + wait_s
-        while (left := end - time.monotonic()) > 0 and selector.get_map():
-            for key, _ in selector.select(left):
+        while selector.get_map() and (ready := selector.select(wait_s)):
+            for key, _ in ready:
                 sock = key.fileobj
                 assert isinstance(sock, socket.socket)
                 if sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0:
@@ -279,7 +280,7 @@ def _heard(sock: socket.socket) -> str:
         return REFUSED
 
 
-def echoes(connection: socket.socket, *, timeout_s: float = 2.0) -> bool:
+def echoes(connection: socket.socket, *, timeout_s: float = PATIENCE_S) -> bool:
     """Whether an established connection still carries a line there and back."""
     connection.settimeout(timeout_s)
     word = os.urandom(4).hex().encode()
@@ -320,7 +321,7 @@ def echoing(connections: Iterable[socket.socket], *, quiet_s: float = 0.5) -> se
     return alive
 
 
-def pings(ns: str, address: str, *, timeout_s: float = 1.0) -> bool:
+def pings(ns: str, address: str, *, timeout_s: float = PATIENCE_S) -> bool:
     made = inside(ns, lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
     with made:
         made.settimeout(timeout_s)

@@ -28,7 +28,7 @@ MAC = "aa:bb:cc:dd:01:02"
 CLIENT = f"frz-{os.getpid() % 100000}"
 
 
-def until(so: Callable[[], bool], seconds: float = 10) -> bool:
+def until(so: Callable[[], bool], seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while not so():
         if time.monotonic() > deadline:
@@ -38,7 +38,7 @@ def until(so: Callable[[], bool], seconds: float = 10) -> bool:
 
 
 def run(*argv: str) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=30).stdout
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=120).stdout
 
 
 @pytest.fixture
@@ -115,14 +115,14 @@ def plug_in(spec: ZoneSpec, mac: str = MAC, vif: str = "fr1") -> None:
     run("ip", "-n", CLIENT, "link", "set", "eth0", "address", mac, "up")
 
 
-def lease(config: HostConfig, tries: int = 3) -> str:
+def lease(config: HostConfig, tries: int = 20) -> str:
     """What a machine gets by asking for an address, as "address router dns domain name"; "" for nothing."""
     script = Path(config.state) / "on-lease"
     script.write_text('#!/bin/sh\n[ "$1" = bound ] && echo "LEASE $ip $router $dns $domain $hostname"\nexit 0\n')
     script.chmod(0o755)
     ask = ("busybox", "udhcpc", "-i", "eth0", "-n", "-q", "-f", "-t", str(tries), "-T", "1", "-s", str(script))
     said = subprocess.run(
-        ("ip", "netns", "exec", CLIENT, *ask), capture_output=True, text=True, check=False, timeout=30
+        ("ip", "netns", "exec", CLIENT, *ask), capture_output=True, text=True, check=False, timeout=120
     ).stdout
     return next((line.removeprefix("LEASE ") for line in said.splitlines() if line.startswith("LEASE ")), "")
 
@@ -131,7 +131,7 @@ def resolve(name: str) -> str:
     run("ip", "-n", CLIENT, "address", "replace", "10.10.1.2/24", "dev", "eth0")
     ask = ("busybox", "nslookup", name, "10.10.1.1")
     return subprocess.run(
-        ("ip", "netns", "exec", CLIENT, *ask), capture_output=True, text=True, check=False, timeout=30
+        ("ip", "netns", "exec", CLIENT, *ask), capture_output=True, text=True, check=False, timeout=120
     ).stdout
 
 

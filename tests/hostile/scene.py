@@ -125,7 +125,7 @@ def wanted_flows(*, hairpin: bool = True, but: str = "") -> None:
     told = wire.answers(wished)
     late = [probe for probe in wished if told[probe] != wished[probe]]
     if late:
-        told |= wire.answers(late, quiet_s=2.0)
+        told |= wire.answers(late, quiet_s=5.0)
     assert told == wished
 
 
@@ -217,7 +217,7 @@ def listening(ns: str, interface: str = "eth0") -> Iterator[Callable[[Callable[[
         good = word()
         honest(good)
         frames: list[bytes] = []
-        end = time.monotonic() + 3
+        end = time.monotonic() + wire.PATIENCE_S
         while not any(good in frame for frame in frames):
             made.settimeout(max(0.001, end - time.monotonic()))
             data, source = made.recvfrom(4000)

@@ -17,7 +17,7 @@ import pytest
 from dom0.dnsmasq import Files
 from tests.host import bare
 from tests.host.bare import DOM0, INET, NEIGHBOUR, VPN_ADDRESS, World
-from tests.host.wire import inside
+from tests.host.wire import PATIENCE_S, inside
 from tests.hostile.scene import ADMIN, COMMON, GATEWAYS, LAYOUT, site
 from zones import render
 from zones.specs import ZoneSpec
@@ -95,12 +95,12 @@ def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NameServer]:
             process = start(zone_spec(folder, name, number, isolated=isolated), resolvers)
             stack.callback(process.wait)
             stack.callback(process.terminate)
-        assert bare.until(lambda: asked(COMMON.ns, GATEWAYS[0], "up.example.org", wait_s=0.2) is not None, seconds=5)
-        assert bare.until(lambda: asked(ADMIN.ns, GATEWAYS[2], "up.example.org", wait_s=0.2) is not None, seconds=5)
+        assert bare.until(lambda: asked(COMMON.ns, GATEWAYS[0], "up.example.org", wait_s=0.2) is not None)
+        assert bare.until(lambda: asked(ADMIN.ns, GATEWAYS[2], "up.example.org", wait_s=0.2) is not None)
         yield server
 
 
-def asked(ns: str, at: str, name: str, *, kind: int = 1, wait_s: float = 0.5) -> bytes | None:
+def asked(ns: str, at: str, name: str, *, kind: int = 1, wait_s: float = PATIENCE_S) -> bytes | None:
     """The answer to a question by UDP; None where none comes."""
     with inside(ns, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as made:
         made.settimeout(wait_s)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.host import bare
 from tests.host.bare import DOM0, Machine, World
-from tests.host.wire import command, ether, inside, mac
+from tests.host.wire import PATIENCE_S, command, ether, inside, mac
 from tests.hostile import craft
 from tests.hostile.scene import COMMON, EVIL, LAYOUT, bridge_mac, site
 from tests.hostile.test_dns import start, zone_spec
@@ -53,9 +53,9 @@ def asked(
     return "", 0
 
 
-def has_its_lease() -> bool:
+def has_its_lease(wait_s: float = PATIENCE_S) -> bool:
     """Whether COMMON, just started, is offered its address."""
-    return asked(COMMON, question(DISCOVER, COMMON.mac), wait_s=1.5) == (COMMON.address, OFFER)
+    return asked(COMMON, question(DISCOVER, COMMON.mac), wait_s=wait_s) == (COMMON.address, OFFER)
 
 
 def declined_by_a_neighbour() -> None:
@@ -85,7 +85,7 @@ def leases(world: World) -> Iterator[Path]:
             Path(spec.files.ethers, machine.name).write_text(line)
         process: subprocess.Popen[bytes] = start(spec, Path(folder, "resolv.conf"))
         try:
-            assert bare.until(lambda: "xen-br1:67" in command(DOM0, "ss", "-lnu"), seconds=5)
+            assert bare.until(lambda: "xen-br1:67" in command(DOM0, "ss", "-lnu"))
             yield Path(spec.files.leases)
         finally:
             process.terminate()
@@ -96,13 +96,13 @@ def test_without_a_policy_a_machine_keeps_its_neighbour_from_starting(world: Wor
     world.careless(site())
     assert has_its_lease()
     declined_by_a_neighbour()
-    assert not has_its_lease()
+    assert not has_its_lease(wait_s=1.5)
 
 
 def test_a_machine_can_neither_decline_nor_return_nor_ask_for_its_neighbours_lease(world: World, leases: Path) -> None:
     world.apply(site())
     assert has_its_lease()
-    asked(COMMON, question(REQUEST, COMMON.mac, wanted=COMMON.address), wait_s=1.5)
+    asked(COMMON, question(REQUEST, COMMON.mac, wanted=COMMON.address), wait_s=PATIENCE_S)
     assert COMMON.address in leases.read_text()
     declined_by_a_neighbour()
     back = question(RELEASE, COMMON.mac, has=COMMON.address)
@@ -114,9 +114,9 @@ def test_a_machine_can_neither_decline_nor_return_nor_ask_for_its_neighbours_lea
 
 def test_each_asks_for_its_own_renews_and_returns_it(world: World, leases: Path) -> None:
     world.apply(site())
-    assert asked(EVIL, question(DISCOVER, EVIL.mac), wait_s=1.5) == (EVIL.address, OFFER)
-    assert asked(EVIL, question(REQUEST, EVIL.mac, wanted=EVIL.address), wait_s=1.5) == (EVIL.address, ACK)
+    assert asked(EVIL, question(DISCOVER, EVIL.mac), wait_s=PATIENCE_S) == (EVIL.address, OFFER)
+    assert asked(EVIL, question(REQUEST, EVIL.mac, wanted=EVIL.address), wait_s=PATIENCE_S) == (EVIL.address, ACK)
     renewed = question(REQUEST, EVIL.mac, has=EVIL.address).replace(b"\x36\x04" + socket.inet_aton(EVIL.gateway), b"")
-    assert asked(EVIL, renewed, source=EVIL.address, to=EVIL.gateway, wait_s=1.5) == (EVIL.address, ACK)
+    assert asked(EVIL, renewed, source=EVIL.address, to=EVIL.gateway, wait_s=PATIENCE_S) == (EVIL.address, ACK)
     asked(EVIL, question(RELEASE, EVIL.mac, has=EVIL.address), source=EVIL.address, to=EVIL.gateway, wait_s=0.05)
     assert bare.until(lambda: EVIL.address not in leases.read_text())

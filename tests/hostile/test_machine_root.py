@@ -57,7 +57,7 @@ def guarded(world: World, request: pytest.FixtureRequest) -> World:
 
 @pytest.mark.parametrize("one", [a for a in ATTACKS if a.bites], ids=lambda a: a.name)
 def test_it_bites_a_host_without_a_policy(careless: World, one: Attack) -> None:
-    assert one.play(careless)
+    assert any(one.play(careless) for _ in range(3)), "on a busy box an answer may come too late to be seen"
 
 
 @pytest.mark.parametrize("one", ATTACKS, ids=lambda a: a.name)

@@ -59,7 +59,7 @@ def image(tmp_path: Path, victim: Path, plant: Plant) -> Path:
     path = tmp_path / "volume.img"
     with open(path, "xb") as file:
         os.truncate(file.fileno(), 16 << 20)
-    subprocess.run(("mkfs.ext4", "-q", "-F", "-d", str(tree), str(path)), check=True, timeout=60)
+    subprocess.run(("mkfs.ext4", "-q", "-F", "-d", str(tree), str(path)), check=True, timeout=120)
     fd = os.open(path, os.O_RDWR)
     marks.put(fd, "machine", MACHINE)
     os.close(fd)
@@ -69,7 +69,7 @@ def image(tmp_path: Path, victim: Path, plant: Plant) -> Path:
 def tune(path: Path, wishes: dict[str, object] = WISHES) -> subprocess.CompletedProcess[str]:
     """The product's own process; one that hangs fails the test."""
     argv = (sys.executable, "-sSE", "-m", "dom0.tune", str(path))
-    return subprocess.run(argv, input=json.dumps(wishes), capture_output=True, text=True, cwd=ROOT, timeout=30)
+    return subprocess.run(argv, input=json.dumps(wishes), capture_output=True, text=True, cwd=ROOT, timeout=120)
 
 
 def told(path: Path, command: str) -> str:

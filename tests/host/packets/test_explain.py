@@ -16,7 +16,7 @@ from firewall.explain import Explainer, Question
 from firewall.specs import CustomRule, Ports, Restriction, Site
 from tests.host.bare import DOM0, INET, NEIGHBOUR, ONE, TWO, VPN, VPN_ADDRESS, VPN_NETWORK, World
 from tests.host.packets.sample import COMMON, WEBDOM, WEBFUL
-from tests.host.wire import answer, inside
+from tests.host.wire import PATIENCE_S, answer, inside
 
 pytestmark = pytest.mark.host
 
@@ -85,8 +85,9 @@ def test_answer_probe_and_packet_agree(
     lands = ":".join(str(part) for part in explainer.lands(question))
     args = {"source": source, "target": target, "proto": proto, "port": str(port), "lands": lands}
     probed = inside(DOM0, lambda: probing.probe(config, args))
-    happens = answer(NAMESPACES[source], target, port, udp=proto == "udp", timeout_s=0.5) != ""
     said = explainer.ask(question)
+    patience_s = PATIENCE_S if said.reaches else 0.5
+    happens = answer(NAMESPACES[source], target, port, udp=proto == "udp", timeout_s=patience_s) != ""
     assert (said.reaches, probed.startswith(probing.ARRIVED)) == (happens, happens), (said.sentence, probed)
 
 

@@ -46,7 +46,7 @@ def test_nobody_takes_the_gateways_or_a_neighbours_place_by_arp(world: World) ->
         assert not saw(half)
         truth = wire.arp_reply(EVIL.mac, EVIL.address, COMMON.mac, COMMON.address)
         wire.send_frame(EVIL.ns, "eth0", wire.ether(COMMON.mac, EVIL.mac, 0x0806, truth))
-        assert saw(truth, 2.0)
+        assert saw(truth, wire.PATIENCE_S)
 
 
 def test_a_frame_with_a_neighbours_mac_does_not_move_its_place_on_the_bridge(world: World) -> None:
