@@ -9,7 +9,7 @@ from ipaddress import IPv4Address, IPv4Network
 
 from firewall.rules import Rule
 from firewall.specs import DOM0, INTERNET, VPN, Site, Zone
-from firewall.walk import Packet, Verdict, Walker
+from firewall.walk import Packet, Verdict, Walker, walker
 from firewall.words import party
 
 #: Stands for anybody on the Internet (RFC 5737: documentation, nobody has it).
@@ -69,7 +69,7 @@ class Explainer:
     @cached_property
     def _walker(self) -> Walker:
         vpn = self.site.vpn
-        return Walker(self.site, {self.vpn_address: vpn.interface} if vpn and self.vpn_address else {})
+        return walker(self.site, (self.vpn_address, vpn.interface) if vpn and self.vpn_address else None)
 
     def ask(self, question: Question) -> Answer:
         """Raises ValueError for a source the site does not know."""

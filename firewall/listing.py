@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
@@ -128,7 +128,7 @@ def listing(host: Host, sifted: Filter, page: str | None) -> Listing:
     found = Paginator(_found(host, sifted), A_PAGE).get_page(page)
     names = set(PublishedService.objects.filter(host=host).values_list("name", flat=True))
     zones = {zone.number: zone for zone in Zone.objects.filter(host=host)}
-    gone = [_service(data) for name, data in base.items() if name not in names] if found.number == 1 else []
+    gone = [service for name, service in base.items() if name not in names] if found.number == 1 else []
     machines = _machines(host, [*(row.target for row in found), *(service.target for service in gone)])
     told = counters.told(host)
     counted = {name: words for (kind, name), words in told.items() if kind == Counter.Kind.SERVICE}
@@ -144,14 +144,9 @@ def listing(host: Host, sifted: Filter, page: str | None) -> Listing:
     )
 
 
-def _in_force(host: Host) -> dict[str, dict[str, Any]]:
-    """Services of the revision on trial, else of the one in force, by name; as plain data: only a few are looked at."""
-    site = rows.tried_or_live(host).values_list("site", flat=True).first()
-    return {data["name"]: data for data in (site or {}).get("services", ())}
-
-
-def _service(data: dict[str, Any]) -> Service:
-    return Service(**data)
+def _in_force(host: Host) -> dict[str, Service]:
+    """Services of the revision on trial, else of the one in force, by name."""
+    return {service.name: service for service in rows.site_in(rows.tried_or_live(host).first()).services}
 
 
 def _machines(host: Host, targets: Iterable[str | None]) -> dict[str, Machine]:
@@ -159,9 +154,8 @@ def _machines(host: Host, targets: Iterable[str | None]) -> dict[str, Machine]:
     return {str(m.address): m for m in Machine.objects.filter(host=host, address__in=wanted)}
 
 
-def _line(row: PublishedService, base: Mapping[str, dict[str, Any]], machines: Mapping[str, Machine]) -> Line:
-    service, was = rows.service_of(row), base.get(row.name)
-    before = _service(was) if was else None
+def _line(row: PublishedService, base: Mapping[str, Service], machines: Mapping[str, Machine]) -> Line:
+    service, before = rows.service_of(row), base.get(row.name)
     state: State = "new" if before is None else "open" if before == service else "changed"
     told = ""
     if before is not None and state == "changed":

@@ -1,8 +1,13 @@
-"""Rows ↔ the frozen site the compiler reads. Reading only; services write."""
+"""Rows ↔ the frozen site the compiler reads. Reading only; services write.
+
+Rows that read as before give the very same Site (`_site`, by all it is made from), and a revision, which never
+changes, is read once (`_noted`): so what others work out of a site can be kept under the site itself.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -16,6 +21,21 @@ from machines.models import Expected, Machine
 from zones.models import ExternalAddress, Zone
 
 ALL, NONE = "all", "none"
+#: So many sites are kept at a time, wished ones and revisions': of 1000 services about 1 MB each.
+KEPT = 8
+#: What a service is made from, as the database says it; see `_service`.
+_SERVICE = (
+    "name",
+    "proto",
+    "port",
+    "port_last",
+    "external__address",
+    "external__nic",
+    "nic",
+    "target",
+    "target_port",
+    "zone__number",
+)
 
 
 def site_of(host: Host) -> Site:
@@ -23,10 +43,10 @@ def site_of(host: Host) -> Site:
     zones = list(Zone.objects.filter(host=host).select_related("external"))
     addresses = list(ExternalAddress.objects.filter(host=host))
     facts = host.facts
-    return Site(
+    return _site(
+        tuple(PublishedService.objects.filter(host=host).values_list(*_SERVICE)),
         addresses=tuple(specs.Address(ip=a.address, nic=a.nic) for a in addresses),
         zones=tuple(_zone(zone) for zone in zones),
-        services=tuple(service_of(s) for s in _services(host, zones, addresses)),
         restrictions=tuple(restriction_of(r) for r in restrictions(host)),
         policy=_policy(host, zones),
         custom=tuple(_custom(rule) for rule in _customs(host)),
@@ -39,18 +59,25 @@ def site_of(host: Host) -> Site:
     )
 
 
+@lru_cache(maxsize=KEPT)
+def _site(services: tuple[tuple[Any, ...], ...], **rest: Any) -> Site:
+    """The site of these services' rows and all else; for the same ones the same site."""
+    return Site(services=tuple(_service(*row) for row in services), **rest)
+
+
 def live_revision(host: Host) -> Revision | None:
     """The revision in force, as far as the panel knows."""
     found = Revision.objects.filter(host=host, state=Revision.State.LIVE)
-    # The rendered files are long and seldom asked for.
-    return found.select_related("author").defer("files").first()
+    # The rendered files are long and seldom asked for; the site is read by site_in.
+    return found.select_related("author").defer("files", "site").first()
 
 
 def tried_or_live(host: Host) -> QuerySet[Revision]:
     """The revision on trial, if any, then the one in force: what the next apply is compared with by the pages."""
     states = Revision.State
     # An old revision may be on trial again while a newer one is in force.
-    return Revision.objects.filter(host=host, state__in=(states.TRIAL, states.LIVE)).order_by("-state")
+    found = Revision.objects.filter(host=host, state__in=(states.TRIAL, states.LIVE)).order_by("-state")
+    return found.defer("files", "site")
 
 
 def loaded(host: Host) -> tuple[Revision | None, Site]:
@@ -66,7 +93,18 @@ def vpn_address(host: Host) -> str:
 
 def site_in(revision: Revision | None) -> Site:
     """The site a revision was rendered from; an empty one for none."""
-    return from_dict(revision.site) if revision else Site()
+    return _noted(revision.pk, revision.digest) if revision else Site()
+
+
+@lru_cache(maxsize=KEPT)
+def _noted(pk: int, digest: str) -> Site:
+    # The digest besides, for a restored database may have given the number to another revision.
+    return from_dict(Revision.objects.values_list("site", flat=True).get(pk=pk))
+
+
+def forget() -> None:
+    """Read revisions anew, as after another database came."""
+    _noted.cache_clear()
 
 
 def machine_names(host: Host) -> Mapping[str, str]:
@@ -77,16 +115,35 @@ def machine_names(host: Host) -> Mapping[str, str]:
 
 def service_of(row: PublishedService) -> specs.Service:
     """A service's row as the compiler reads it; the row may be unsaved."""
+    address, card = (row.external.address, row.external.nic) if row.external else (None, None)
+    zone = row.zone.number if row.zone else None
+    inside = (row.target, row.target_port)
+    return _service(row.name, row.proto, row.port, row.port_last, address, card, row.nic, *inside, zone)
+
+
+def _service(
+    name: str,
+    proto: str,
+    port: int,
+    last: int,
+    address: str | None,
+    card: str | None,
+    nic: str,
+    target: str | None,
+    target_port: int,
+    zone: int | None,
+) -> specs.Service:
+    """A service from the columns of `_SERVICE`; `card` is that of its address."""
     return specs.Service(
-        name=row.name,
-        proto=specs.proto_of(row.proto),
-        port_first=row.port,
-        port_last=row.port_last,
-        external=row.external.address if row.external else None,
-        nic=(row.external.nic if row.external else row.nic) or None,
-        target=row.target or None,
-        target_port=row.target_port if row.target else None,
-        zone=row.zone.number if row.zone else None,
+        name=name,
+        proto=specs.proto_of(proto),
+        port_first=port,
+        port_last=last,
+        external=address,
+        nic=(card if address else nic) or None,
+        target=target or None,
+        target_port=target_port if target else None,
+        zone=zone,
     )
 
 
@@ -153,16 +210,6 @@ def ports_text(cell: Cell) -> str:
 
 def _port_text(ports: Ports) -> str:
     return ICMP if ports == PING else f"{ports.proto}:{ports.span}"
-
-
-def _services(host: Host, zones: list[Zone], addresses: list[ExternalAddress]) -> list[PublishedService]:
-    """Each with the zone and the address it belongs to: shared, for of a thousand rows a join makes two thousand."""
-    of_zone, of_address = {zone.pk: zone for zone in zones}, {address.pk: address for address in addresses}
-    found = list(PublishedService.objects.filter(host=host))
-    for row in found:
-        row.zone = of_zone.get(row.zone_id or 0)
-        row.external = of_address.get(row.external_id or 0)
-    return found
 
 
 def restrictions(host: Host) -> list[ZoneRestriction]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -15,7 +16,8 @@ from accounts.doors import check
 from audit import log
 from audit.log import Actor, Thing
 from dom0.errors import Refused
-from firewall import lint, render, rows, words
+from firewall import affected, lint, render, rows, words
+from firewall.affected import Touched
 from firewall.findings import Problem
 from firewall.models import PolicyCell, PublishedService, Revision, ZoneRestriction
 from firewall.specs import Cell, Service, Site, as_dict
@@ -39,6 +41,7 @@ class Pending:
     live: Revision | None
     changes: tuple[Change, ...]
     stays: Change
+    touched: tuple[Touched, ...]
     problems: tuple[Problem, ...]
     digest: str
 
@@ -54,14 +57,22 @@ class Pending:
 
 
 def pending(host: Host) -> Pending:
-    """Compare what is wished with the revision in force."""
-    wished, live = rows.site_of(host), rows.live_revision(host)
-    before = rows.site_in(live)
+    """Compare what is wished with the revision in force; worked out once for the same wish, revision and names."""
+    live = rows.live_revision(host)
+    names = frozenset(rows.machine_names(host).items())
+    return replace(_compared(rows.site_in(live), rows.site_of(host), names), live=live)
+
+
+@lru_cache(maxsize=4)
+def _compared(before: Site, wished: Site, machines: frozenset[tuple[str, str]]) -> Pending:
+    names = dict(machines)
+    changes = words.difference(before, wished, names=names)
     return Pending(
         wished=wished,
-        live=live,
-        changes=words.difference(before, wished, names=rows.machine_names(host)),
+        live=None,
+        changes=changes,
         stays=words.stays(before, wished),
+        touched=affected.touched(before, wished, names) if changes else (),
         problems=lint.problems(wished),
         digest=digest_of(wished),
     )

@@ -240,6 +240,14 @@ class Site:
     vif_prefix: str = "fr"
     cards: tuple[str, ...] = ()
 
+    def __hash__(self) -> int:
+        """By content, counted once: what the pages keep of a site is kept under the site itself."""
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self.__dataclass_fields__))
+
     @cached_property
     def nics(self) -> tuple[str, ...]:
         """Cards towards the Internet, each once: those of addresses, the host's others, then any a service names."""

@@ -153,6 +153,12 @@ def _ip(text: str) -> IPv4Address:
     return IPv4Address(text)
 
 
+@lru_cache(maxsize=2)
+def walker(site: Site, vpn: tuple[str, str] | None = None) -> Walker:
+    """One for the same site, compiled once; `vpn` is dom0's own address in the admin VPN and its interface."""
+    return Walker(site, dict((vpn,)) if vpn else None)
+
+
 def _destination(to: str, port: int) -> tuple[str, int]:
     """`10.0.0.2:2525`, or a range `10.0.0.2:6000-6010/5000`: its first port is what 5000 was sent to."""
     address, _, span = to.partition(":")

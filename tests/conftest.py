@@ -65,9 +65,10 @@ def _flush_may_empty_the_audit_log(request: pytest.FixtureRequest):
 
 @pytest.fixture(autouse=True)
 def _nothing_counted() -> None:
-    """What waits for an apply is counted once a process; each test has a database of its own."""
-    from firewall import waiting
+    """What waits for an apply is counted, and a revision read, once a process; each test has its own database."""
+    from firewall import rows, waiting
 
+    rows.forget()
     waiting.forget()
 
 

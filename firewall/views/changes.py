@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpResponse
 from django.shortcuts import redirect, render
 
 from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
-from firewall import affected, exporter, rows, services, trials
+from firewall import exporter, rows, services, trials
 from firewall import render as rendered
 from firewall.forms import ApplyForm
 from firewall.kinds import KIND
 from firewall.models import Watched
-from firewall.services import Pending
 from firewall.shown_changes import heaps
 from firewall.views.about import host_of, known_host
 from hosts.models import Host, Job
@@ -51,15 +48,9 @@ def _changes(request: UserRequest, host: Host, refused: Refused | None, form: Ap
         "closed": trials.closed(host),
         "watched": Watched.objects.filter(host=host).first(),
         "refused": refused,
-        **_touched(host, pending),
+        "touched": pending.touched,
     }
     return answer(request, "firewall/changes.html", PARTS, context, status=409 if refused else 422 if form else 200)
-
-
-def _touched(host: Host, pending: Pending) -> dict[str, Any]:
-    if not pending.changes:
-        return {}
-    return {"touched": affected.touched(rows.site_in(pending.live), pending.wished, rows.machine_names(host))}
 
 
 @page("firewall.apply", methods=("POST",))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network
 from urllib.parse import urlencode
 
@@ -123,9 +125,15 @@ def _from_internet(site: Site, target: str) -> tuple[str, str]:
     if target == DOM0:
         own = [str(s.ports) for s in site.services if s.target is None]
         return (", ".join(dict.fromkeys([f"tcp {site.ssh_port}", *own])), "some")
-    zone = next((z for z in site.zones if z.name == target), None)
-    count = sum(bool(s.target) and zone is not None and zone.holds(s.target or "") for s in site.services)
+    count = _published(site)[target]
     return (f"published, {count}", "some") if count else ("closed", "")
+
+
+@lru_cache(maxsize=2)
+def _published(site: Site) -> Counter[str]:
+    """How many services lead into each zone."""
+    zones = (site.zone_of(service.target) for service in site.services if service.target)
+    return Counter(zone.name for zone in zones if zone)
 
 
 @page("firewall.view")
