@@ -3,12 +3,32 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("FRIDU_BROKER_URL", "memory://")
 # pytest-playwright keeps an event loop in the main thread; Django must not take that for an async view.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+
+
+HERE = Path(__file__).parent
+#: The host files that take longest. Begun first, they leave no processor waiting for the last of them.
+LONGEST = (
+    "host/test_guard.py",
+    "host/test_model.py",
+    "host/test_machine_life.py",
+    "host/test_flows.py",
+    "hostile/test_exhaustion.py",
+    "host/test_bandwidth.py",
+)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, for `--dist loadfile --no-loadscope-reorder`; the rest keeps its order."""
+    rank = {str(HERE / name): place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(str(item.path), len(rank)))
 
 
 class ProcessStarted(BaseException):
@@ -70,12 +90,6 @@ def _nothing_counted() -> None:
 
     rows.forget()
     waiting.forget()
-
-
-@pytest.fixture(autouse=True)
-def cheap_passwords(settings) -> None:
-    """Argon2 is made to be slow; the tests sign in hundreds of times."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -163,13 +164,18 @@ def before() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def demo(before: dict[str, Any]) -> Iterator[Demo]:
+    # bin/test ends this run by its process when another stage fails; the demo must not outlive it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     start = ("bin/demo", "--detach", "--yes", "--fresh", "--name", NAME, "--port", str(free_port()))
-    done = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, timeout=400)
-    assert done.returncode == 0, done.stdout + done.stderr
-    path = ROOT / "var" / NAME / "state.json"
-    assert path.stat().st_mode & 0o777 == 0o600
-    yield Demo(json.loads(path.read_text()))
-    subprocess.run(("bin/demo", "--stop", "--name", NAME), cwd=ROOT, capture_output=True, text=True, timeout=120)
+    try:
+        done = subprocess.run(start, cwd=ROOT, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stdout + done.stderr
+        path = ROOT / "var" / NAME / "state.json"
+        assert path.stat().st_mode & 0o777 == 0o600
+        yield Demo(json.loads(path.read_text()))
+    finally:
+        stop = ("bin/demo", "--stop", "--name", NAME)
+        subprocess.run(stop, cwd=ROOT, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="session")
