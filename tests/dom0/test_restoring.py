@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from dom0 import chains, closed, files, guard, loading, pointers, trial, writer
+from dom0 import boot, chains, closed, files, flows, guard, loading, pointers, trial, writer
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
-from tests.dom0.on_paper import ONE, TOKEN, arm, expire, quiet
+from tests.dom0.on_paper import ONE, TOKEN, TWO, arm, expire, quiet
 
 # where it fails
 
@@ -246,3 +246,188 @@ def test_revision_0_is_the_same_each_time(config: HostConfig) -> None:
     assert closed.files(config) == closed.files(config)
     loading.write_closed(config)
     assert {path.name for path in loading.folder(config, "0").iterdir()} == set(closed.files(config))
+
+
+# what somebody changed on the host
+
+AGAIN = f"{TWO}-j9-again"
+BACK = ("-p tcp --orig-dst 91.121.65.140 --orig-port-dst 4526",)
+
+
+class Died(BaseException):
+    """A process that ends here."""
+
+
+@pytest.fixture
+def two(config: HostConfig, loaded: list[str]) -> list[str]:
+    """Revision TWO in force; what is loaded from now on."""
+    pointers.write(config, "confirmed", {"revision": TWO, "token": TOKEN})
+    return loaded
+
+
+@pytest.fixture
+def cut(two: list[str], monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The filters of the flows that were forgotten."""
+    told: list[str] = []
+    monkeypatch.setattr(flows, "forget", lambda lines: told.extend(lines))
+    return told
+
+
+def restore(config: HostConfig, back: tuple[str, ...] = BACK) -> None:
+    trial.restore(config, AGAIN, TWO, back, quiet)
+
+
+def ended(config: HostConfig) -> tuple[str, str]:
+    found = trial.read(config).outcomes[AGAIN]
+    return found.outcome, found.by
+
+
+def test_the_confirmed_revision_is_loaded_again_and_what_came_in_is_cut(
+    config: HostConfig, two: list[str], cut: list[str]
+) -> None:
+    restore(config)
+    assert (two, cut, ended(config)) == ([TWO], list(BACK), ("restored", "operator"))
+    assert not trial.read(config).returning
+    assert trial.read(config).confirmed == TWO
+
+
+MOMENTS = ((loading, "restore"), (flows, "forget"), (flows, "forget_own"), (pointers, "note"), (files, "remove"))
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("module", "name"), MOMENTS, ids=[name for _, name in MOMENTS])
+def test_whoever_ends_on_the_way_the_guard_does_all_of_it(
+    config: HostConfig, two: list[str], cut: list[str], module: object, name: str, after: bool
+) -> None:
+    with pytest.MonkeyPatch.context() as dying:
+        do = getattr(module, name)
+
+        def ends(*words: object) -> None:
+            if after:
+                do(*words)
+            raise Died
+
+        dying.setattr(module, name, ends)
+        with pytest.raises(Died):
+            restore(config)
+    at_its_end = after and name == "remove"
+    assert trial.read(config).returning is not at_its_end
+    if not at_its_end:
+        two.clear()
+        cut.clear()
+    guard.act(config, quiet)
+    assert (two, cut) == ([TWO], list(BACK))
+    assert ended(config) == ("restored", "operator" if at_its_end else "guard")
+    assert not trial.read(config).returning
+
+
+def test_before_it_is_written_down_nothing_is_begun(
+    config: HostConfig, two: list[str], cut: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pointers, "write", no_more_writes)
+    with pytest.raises(OSError, match="Read-only"):
+        restore(config)
+    guard.act(config, quiet)
+    assert (two, cut) == ([], [])
+
+
+def half_done(config: HostConfig) -> None:
+    """Somebody began to restore, and died."""
+    with pytest.MonkeyPatch.context() as dying:
+        dying.setattr(loading, "restore", lambda *_: (_ for _ in ()).throw(Died))
+        with pytest.raises(Died):
+            restore(config)
+
+
+def test_boot_finishes_it_too(config: HostConfig, two: list[str], cut: list[str]) -> None:
+    half_done(config)
+    boot._policy(config, quiet)
+    assert (two, cut, ended(config)) == ([TWO], list(BACK), ("restored", "boot"))
+
+
+def test_restoring_again_finishes_the_first_and_is_done_itself(
+    config: HostConfig, two: list[str], cut: list[str]
+) -> None:
+    half_done(config)
+    other = "-p udp --orig-dst 91.121.65.140"
+    trial.restore(config, f"{TWO}-j10-again", TWO, (other,), quiet)
+    assert cut == [*BACK, other]
+    assert {AGAIN, f"{TWO}-j10-again"} <= set(trial.read(config).outcomes)
+    assert not trial.read(config).returning
+
+
+def test_while_one_is_restored_no_trial_begins(config: HostConfig, two: list[str]) -> None:
+    half_done(config)
+    with pytest.raises(Refused, match="is being loaded this moment"):
+        trial.arm(config, token=f"{ONE}-j8", revision=ONE, seconds=60)
+    assert trial.read(config).pending is None
+
+
+def test_while_a_trial_stands_nothing_is_restored(config: HostConfig, armed: trial.Pending, loaded: list[str]) -> None:
+    with pytest.raises(Refused, match="is on trial"):
+        trial.restore(config, f"{ONE}-again", "0", (), quiet)
+    assert trial.read(config).pending == armed
+    assert loaded == []
+
+
+def test_while_a_trial_is_being_taken_back_nothing_is_restored_beside_it(
+    config: HostConfig, armed: trial.Pending, loaded: list[str]
+) -> None:
+    pointers.rename(config, "pending", "rolling-back")
+    with pytest.raises(Refused, match="is being loaded this moment"):
+        trial.restore(config, "0-again", "0", (), quiet)
+    assert loaded == []
+    guard.act(config, quiet)
+    assert trial.read(config).outcomes[TOKEN].outcome == "returned"
+
+
+def test_only_the_confirmed_one_is_restored(config: HostConfig, two: list[str]) -> None:
+    with pytest.raises(Refused, match=f"{TWO} is the confirmed one"):
+        trial.restore(config, f"{ONE}-again", ONE, (), quiet)
+    assert two == []
+
+
+def test_where_its_files_are_not_whole_the_host_is_left_as_it_is(config: HostConfig, two: list[str]) -> None:
+    """The guard would close it, and nobody asked for that."""
+    (loading.folder(config, TWO) / "v6.rules").unlink()
+    with pytest.raises(Refused, match="is not whole"):
+        restore(config)
+    assert not trial.read(config).returning
+
+
+def test_a_filter_nobody_understands_is_refused_before_anything_is_loaded(config: HostConfig, two: list[str]) -> None:
+    with pytest.raises(Refused, match="names no flows"):
+        restore(config, back=("nonsense",))
+    assert (two, trial.read(config).returning) == ([], False)
+
+
+def test_where_it_does_not_load_that_is_said(
+    config: HostConfig, two: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "restore", lambda *_: False)
+    with pytest.raises(Refused, match="closed but for SSH"):
+        restore(config)
+    assert ended(config) == ("closed", "operator")
+
+
+def test_a_stop_meanwhile_is_what_counts(
+    config: HostConfig, two: list[str], cut: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_done(config)
+    put: list[loading.Revision] = []
+    monkeypatch.setattr(loading, "load", put.append)
+    trial.stop(config, quiet)
+    guard.act(config, quiet)
+    assert (put, two) == ([closed.files(config)], [])
+    assert (trial.read(config).confirmed, ended(config)) == ("0", ("closed", "operator"))
+
+
+def test_a_stop_that_dies_over_a_restoration_is_finished_as_a_stop(
+    config: HostConfig, two: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half_done(config)
+    monkeypatch.setattr(loading, "load", lambda _: (_ for _ in ()).throw(Died))
+    with pytest.raises(Died):
+        trial.stop(config, quiet)
+    guard.act(config, quiet)
+    assert (two, ended(config)) == (["0"], ("closed", "guard"))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+
 import pytest
 
 from audit.models import Entry
@@ -10,14 +13,14 @@ from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import State
 from dom0.steps import Hand
-from dom0.trial import Standing
+from dom0.trial import Outcome, Standing
 from firewall import booking, drift, render, rows, services, trials, trouble, watch
 from firewall import plan as planner
 from firewall.drift import Line
 from firewall.models import CustomRule, Revision, Watched
 from firewall.plan import Wish
 from firewall.specs import Site
-from hosts.models import Job
+from hosts.models import Job, JobStep
 from tests.firewall import says
 from tests.firewall.test_plan import applied, wished
 from tests.firewall.test_trials import live as live
@@ -331,3 +334,73 @@ def test_a_revision_on_the_host_is_compared_with_what_is_live(dom0, production, 
     lay(dom0, "1-abab", wish.files)
     [line] = watch.lines(dom0, "1-abab") or ()
     assert line.words == f"{NF} is 1 instead of 0"
+
+
+def half_restored(me, host, live, *, outcome: str = "restored", by: str = "guard") -> Job:
+    """A restoration whose worker was killed; the host says how it ended all the same."""
+    job = trials.drift_restore(me, host)
+    Job.objects.filter(pk=job.pk).update(state="failed", message="The worker was killed during apply.", note="Go on.")
+    JobStep.objects.create(
+        job=job, number=1, stage="apply", title="Load", state="failed", output="The worker ended here.", started=EARLY
+    )
+    token = f"{live.name}-j{job.pk}-again"
+    ended = Outcome(token=token, revision=live.name, outcome=outcome, by=by, at=EARLY.timestamp() + 2)
+    for _ in range(2):
+        booking.book(host, Standing(confirmed=live.name, outcomes={token: ended}))
+    job.refresh_from_db()
+    return job
+
+
+EARLY = datetime(2026, 11, 22, 22, 0, tzinfo=UTC)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("by", ["guard", "boot"])
+def test_what_the_guard_finished_is_told_at_the_job_and_logged_once(me, host, live, by: str) -> None:
+    watched(host, ADDED)
+    job = half_restored(me, host, live, by=by)
+    assert "The guard has finished it: revision 1 is loaded again" in job.note
+    entry = Entry.objects.get(action="firewall.restore")
+    assert (entry.actor_name, entry.data["by"], entry.data["revision"]) == ("fridu", by, live.number)
+    assert "whoever began it ended on the way" in entry.why
+    assert trials.drift(host) is None
+    watched(host, GONE)
+    booking.book(host, Standing(confirmed=live.name))
+    assert trials.drift(host) is not None, "what came afterwards is not forgotten"
+
+
+@pytest.mark.django_db
+def test_where_the_guard_had_to_close_the_host_that_is_told(me, host, live) -> None:
+    watched(host, ADDED)
+    job = half_restored(me, host, live, outcome="closed")
+    assert "closed but for SSH" in job.note
+    assert "closed but for SSH" in Entry.objects.get(action="firewall.restore").why
+
+
+@pytest.mark.django_db
+def test_what_a_job_restored_itself_is_logged_by_the_job_alone(me, host, live) -> None:
+    watched(host, ADDED)
+    assert half_restored(me, host, live, by="operator").note == "Go on."
+    assert not Entry.objects.filter(action="firewall.restore").exists()
+
+
+@pytest.mark.django_db
+def test_what_root_restored_by_hand_is_logged(me, host, live) -> None:
+    token = f"{live.name}-hand"
+    ended = Outcome(token=token, revision=live.name, outcome="restored", by="operator", at=1.0)
+    booking.book(host, Standing(confirmed=live.name, outcomes={token: ended}))
+    assert Entry.objects.get(action="firewall.restore").why == "by hand on dom0"
+
+
+def test_going_on_after_the_guard_finished_it_finds_nothing_to_do_and_says_so(production: Site) -> None:
+    wish = wished(production)
+    noted = json.dumps({"token": wish.again, "outcome": "restored", "by": "guard"})
+    plan = planner.plan(wish, applied(production).having("files", wish.restored, noted))
+    assert plan.steps == ()
+    assert [item.title for item in plan.items][-1].startswith("The guard has loaded this revision again")
+
+
+def test_files_of_it_that_are_gone_are_written_before_it_is_loaded_again(production: Site) -> None:
+    wish = wished(production)
+    state = changed(production, "-A fr-zin -j DROP\n", "").without("files", f"{wish.own}/v6.rules")
+    assert [step.stage for step in planner.plan(wish, state).steps] == ["files", "apply"]
