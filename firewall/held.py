@@ -35,15 +35,24 @@ MEANT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """A restriction or an own rule as its list shows it; `row` None: still in force though nobody wishes it."""
+    """A restriction or an own rule as its list shows it; `row` None: still in force though nobody wishes it.
+
+    `was`: how it holds until the next apply, where it is wished otherwise; `undo` leads back to that.
+    """
 
     what: str
     state: State
     name: str = ""
     where: str = ""
     row: ZoneRestriction | CustomRule | None = None
+    was: str = ""
     remarks: tuple[str, ...] = ()
     counted: str = ""
+
+    @property
+    def undo(self) -> str:
+        """What the button that leads back to what is in force says; "" where nothing is to be undone."""
+        return "Undo" if self.was else "Keep it" if self.row is None else ""
 
     @property
     def mark(self) -> str:
@@ -70,6 +79,8 @@ def restrictions(host: Host) -> tuple[Heap, ...]:
     zones = list(Zone.objects.filter(host=host))
     wished = [(row, rows.restriction_of(row)) for row in rows.restrictions(host)]
     specs = {spec for _, spec in wished}
+    named = {(r.zone, r.name): says(r) for r in base}
+    kept = {(r.zone, r.name) for r in specs}
     met = counters.told(host)
     return tuple(
         Heap(
@@ -83,6 +94,7 @@ def restrictions(host: Host) -> tuple[Heap, ...]:
                         name=row.name,
                         what=says(spec),
                         state="holds" if spec in base else "new",
+                        was=named.get((spec.zone, spec.name), "") if spec not in base else "",
                         counted=met.get((Counter.Kind.RESTRICTION, f"{zone.number}/{row.name}"), ""),
                     )
                     for row, spec in wished
@@ -91,7 +103,7 @@ def restrictions(host: Host) -> tuple[Heap, ...]:
                 *(
                     Held(name=spec.name, what=says(spec), state="ends")
                     for spec in base
-                    if spec.zone == zone.number and spec not in specs
+                    if spec.zone == zone.number and spec not in specs and (spec.zone, spec.name) not in kept
                 ),
             ),
         )

@@ -2,7 +2,19 @@ from __future__ import annotations
 
 from django.urls import path
 
-from firewall.views import changes, drift, explain, imports, own_rules, policy, restrictions, revisions, services, trial
+from firewall.views import (
+    changes,
+    drift,
+    explain,
+    imports,
+    own_rules,
+    policy,
+    restrictions,
+    revisions,
+    services,
+    trial,
+    undo,
+)
 
 app_name = "firewall"
 urlpatterns = [
@@ -28,10 +40,12 @@ urlpatterns = [
     path("services/<int:pk>/unpublish/", services.unpublish, name="unpublish"),
     path("policy/", policy.policy, name="policy"),
     path("policy/cell/", policy.cell, name="cell"),
+    path("policy/cell/restore/", undo.cell, name="cell_restore"),
     path("policy/restrictions/", restrictions.list_, name="restrictions"),
     path("policy/restrictions/add/", restrictions.add, name="restriction"),
     path("policy/restrictions/<int:pk>/", restrictions.change, name="restriction_change"),
     path("policy/restrictions/<int:pk>/remove/", restrictions.remove, name="restriction_remove"),
+    path("policy/restrictions/of/<int:zone>/restore/", undo.restriction, name="restriction_restore"),
     path("policy/reach/", explain.matrix, name="reach"),
     path("policy/why/", explain.explain, name="explain"),
     path("policy/why/probe/", explain.probe, name="probe"),
@@ -39,6 +53,7 @@ urlpatterns = [
     path("policy/rules/add/", own_rules.add, name="custom"),
     path("policy/rules/tried/<int:pk>/", own_rules.tried, name="custom_tried"),
     path("policy/rules/<int:pk>/remove/", own_rules.remove, name="custom_remove"),
+    path("policy/rules/restore/", undo.custom, name="custom_restore"),
     path("import/", imports.import_, name="import"),
     path("import/reviewed/", imports.review_done, name="import_reviewed"),
     path("import/kept/<int:pk>/remove/", imports.unkeep, name="unkeep"),

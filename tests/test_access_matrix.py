@@ -25,7 +25,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 WHO = ("anonymous", "dominig", "brendan", "fulup", "agnes")
 ANSWERED = {200, 204, 302, 303, 409, 422}
 # Some routes are told by a query what they are about.
-QUERY = {"firewall:cell": "?source=zFulup&target=zDominig"}
+QUERY = dict.fromkeys(("firewall:cell", "firewall:cell_restore"), "?source=zFulup&target=zDominig")
 # What the table can't say: whose the row is, besides machines.
 PRIVATE = {"accounts:key_remove": "dominig"}
 SEEN_NOT_DONE = {("hosts:job_approve", "fulup"): "only who asked for it approves a machine's plan"}
@@ -99,6 +99,7 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
         "firewall:change": {"pk": service.pk},
         "firewall:restriction_change": {"pk": restriction.pk},
         "firewall:restriction_remove": {"pk": restriction.pk},
+        "firewall:restriction_restore": {"zone": restriction.zone_id},
         "firewall:custom_remove": {"pk": custom.pk},
         "firewall:custom_tried": {"pk": tried.pk},
         "firewall:unkeep": {"pk": kept.pk},

@@ -17,7 +17,7 @@ from firewall.explain import Answer, Explainer, Reason
 from firewall.questions import SUGGESTED, QuestionForm, said
 from firewall.specs import Site
 from firewall.views.about import host_of, known_host
-from firewall.views.policy import called
+from firewall.views.policy import called, leg
 from hosts.models import Host, Job
 from machines.models import Machine
 from ui.htmx import answer
@@ -132,6 +132,9 @@ def matrix(request: UserRequest) -> HttpResponse:
     context = {
         "host": host,
         "live": live,
+        "legs": [(party, called(party)) for party in parties],
+        "leg": (here := leg(request, site)),
+        "row": [(called(r.target), r) for r in by_source.get(here, ()) if r.target != here],
         "columns": [called(p) for p in parties],
         "grid": [(called(source), cells) for source, cells in by_source.items()],
         "own_rules": site.custom,

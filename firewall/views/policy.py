@@ -179,20 +179,43 @@ def _policy(
     request: UserRequest, host: Host, site: Site, chosen: tuple[str, str], form: CellForm | None
 ) -> HttpResponse:
     source, target = chosen
+    squares, here = grid(site, chosen=chosen), leg(request, site)
+    row = dict(squares).get(called(here), [])
     context = {
         "host": host,
+        "legs": [(party, called(party)) for party in site.parties()],
+        "leg": here,
+        "row": [(called(to), one) for to, one in zip(site.parties(), row, strict=True) if to != here],
         "columns": [called(party) for party in site.parties()],
-        "grid": grid(site, chosen=chosen),
+        "grid": squares,
         "chosen": Pair(host=host, site=site, source=source, target=target) if source else None,
         "form": form,
         "query": urlencode({"source": source, "target": target}),
         "source": called(source),
         "target": called(target),
         "back": editable(site, target, source),
+        "was": _was(host, site, source, target) if form else "",
         "why": _fixed(source, target),
         "published": f"{reverse('firewall:services')}?{urlencode({'q': target})}" if source == INTERNET else "",
     }
     return render(request, "firewall/policy.html", context, status=422 if form and form.errors else 200)
+
+
+def _was(host: Host, site: Site, source: str, target: str) -> str:
+    """What is in force of a cell that is wished otherwise; "" where both say the same, and before the first apply."""
+    live = rows.live_revision(host)
+    if live is None:
+        return ""
+    now, wished = rows.site_in(live).cell(source, target), site.cell(source, target)
+    same = (now.everything, now.ports) == (wished.everything, wished.ports)
+    return "" if same else "everything" if now.everything else now.words
+
+
+def leg(request: UserRequest, site: Site) -> str:
+    """From whom, where a narrow page shows one row of a grid: the chosen cell's, else as asked, else the first."""
+    parties = list(site.parties())
+    asked = request.GET.get("source") or request.GET.get("from", "")
+    return asked if asked in parties else next(iter(parties), "")
 
 
 def _fixed(source: str, target: str) -> str:

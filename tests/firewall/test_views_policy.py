@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -130,3 +131,61 @@ def test_a_rule_that_is_over_says_so_while_it_still_holds(panel, me, host, fulup
 
 def test_a_page_of_rules_without_any_says_what_they_are(panel, host) -> None:
     assert "Add the first rule" in text(panel.get(reverse("firewall:customs")))
+
+
+@pytest.mark.parametrize("name", ["policy", "reach"])
+def test_a_narrow_page_shows_one_row_of_the_grid(panel, zones, web, name) -> None:
+    def row(**query: str) -> str:
+        page = text(panel.get(reverse(f"firewall:{name}"), query))
+        return re.search(r'<ul class="leg.*?</ul>', page, re.S)[0]
+
+    assert 'aria-label="Internet to"' in row()
+    chosen = row(**{"from": "zFulup"})
+    assert 'aria-label="zFulup to"' in chosen
+    assert re.findall(r"<b>(.*?)</b>", chosen) == ["Internet", "Admin VPN", "dom0", "zDominig"]
+    assert 'aria-label="Internet to"' in row(**{"from": "zNobody"})
+
+
+def test_a_restriction_is_led_back_to_what_is_in_force(panel, me, host, wish, web) -> None:
+    panel.post(reverse("firewall:restriction"), {**wish, "port": "25"})
+    in_force(me, host)
+    row = ZoneRestriction.objects.get()
+    back = reverse("firewall:restriction_restore", args=(row.zone_id,))
+    panel.post(reverse("firewall:restriction_change", args=(row.pk,)), {**wish, "port": "26"})
+    changed = text(panel.get(reverse("firewall:restrictions")))
+    assert "now it drops tcp 25 leaving" in changed
+    assert "ends when you apply" not in changed, "it is one restriction, said once"
+    assert "stays as it is in force" in text(panel.post(back, {"name": "NOSMTP"}, follow=True))
+    assert ZoneRestriction.objects.get().port == 25
+    services.restriction_remove(me, ZoneRestriction.objects.get())
+    assert "Keep NOSMTP" in text(panel.get(reverse("firewall:restrictions")))
+    panel.post(back, {"name": "NOSMTP"})
+    assert services.pending(host).changes == ()
+    assert "has no restriction Other" in text(panel.post(back, {"name": "Other"}, follow=True))
+
+
+def test_a_cell_is_led_back_to_what_is_in_force(panel, me, host, web) -> None:
+    cell = "?source=zFulup&target=zDominig"
+    assert ">Undo<" not in text(panel.get(reverse("firewall:policy") + cell))
+    in_force(me, host)
+    panel.post(reverse("firewall:cell") + cell, {"may": "all"})
+    assert "Now it is: nothing." in text(panel.get(reverse("firewall:policy") + cell))
+    said = text(panel.post(reverse("firewall:cell_restore") + cell, follow=True))
+    assert "zFulup to zDominig stays as it is in force." in said
+    assert ">Undo<" not in said
+    assert services.pending(host).changes == ()
+    assert panel.post(reverse("firewall:cell_restore") + "?source=internet&target=dom0").status_code == 404
+
+
+def test_an_own_rule_that_was_taken_out_is_kept_after_all(panel, me, host, fulup, web) -> None:
+    CustomRule.objects.create(host=host, author=fulup, **RULE)
+    in_force(me, host)
+    panel.post(reverse("firewall:custom_remove", args=(CustomRule.objects.get().pk,)))
+    assert "Keep it" in text(panel.get(reverse("firewall:customs")))
+    back = reverse("firewall:custom_restore")
+    wrong = panel.post(back, {"place": RULE["place"], "rule": "-j ACCEPT"}, follow=True)
+    assert "has no such rule in before-input" in text(wrong)
+    assert not CustomRule.objects.exists()
+    panel.post(back, RULE)
+    assert CustomRule.objects.get().reason == "node exporter"
+    assert services.pending(host).changes == ()
