@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import chain as chained
 from itertools import pairwise
 
 PREFIX = "fr-"
@@ -63,7 +64,7 @@ def read(text: str) -> Mapping[str, Table]:
         if line.startswith("["):
             line = line.partition("] ")[2]
         if line.startswith("-A fr-"):
-            chains.setdefault(line[3:].split(" ", 1)[0], []).append(_QUOTED.sub(r" \1", line))
+            chains.setdefault(line[3:].split(" ", 1)[0], []).append(_QUOTED.sub(r" \1", line) if '"' in line else line)
         elif line.startswith("-A "):
             foreign.append(line)
         elif line.startswith(":"):
@@ -84,6 +85,28 @@ def normal(save: str) -> str:
     """A save without dates and counters: it changes only when the rules do."""
     lines = (line for line in save.splitlines() if line and not line.startswith("#"))
     return "".join((_COUNTERS.sub(" [0:0]", line) if line.startswith(":") else line) + "\n" for line in lines)
+
+
+def mended(save: str, table: str, said: str) -> str:
+    """A normal save in which one chain is what `iptables -t TABLE -S CHAIN` says now.
+
+    Raises ValueError, KeyError or IndexError where `save` does not have that chain, or nothing was said.
+    """
+    lines, rules = save.splitlines(), said.splitlines()
+    what, chain, *policy = rules[0].split()
+    begin = lines.index(f"*{table}")
+    end = lines.index("COMMIT", begin)
+    heads: list[str] = []
+    by_chain: dict[str, list[str]] = {}
+    for line in lines[begin + 1 : end]:
+        if line.startswith(":"):
+            heads.append(line)
+            by_chain[line[1:].split(" ", 1)[0]] = []
+        else:
+            by_chain[line.split(" ", 2)[1]].append(line)
+    heads[list(by_chain).index(chain)] = f":{chain} {policy[0] if what == '-P' else '-'} [0:0]"
+    by_chain[chain] = rules[1:]
+    return "\n".join([*lines[: begin + 1], *heads, *chained.from_iterable(by_chain.values()), *lines[end:], ""])
 
 
 def ours(save: str) -> str:
