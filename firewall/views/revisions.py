@@ -10,15 +10,14 @@ from django.shortcuts import get_object_or_404, redirect, render
 
 from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
-from firewall import affected, rows, trials, words
+from firewall import affected, applied, rows, trials, words
 from firewall import render as rendered
 from firewall.forms import AgainForm, CompareForm
-from firewall.kinds import KIND
 from firewall.models import Revision
 from firewall.shown_changes import heaps
 from firewall.specs import Site
 from firewall.views.about import host_of, known_host
-from hosts.models import Host, Job
+from hosts.models import Host
 
 #: As many revisions as one may choose from; the older ones compare from their own page.
 CHOICES = 200
@@ -61,7 +60,7 @@ def revision(request: UserRequest, pk: int) -> HttpResponse:
         "revision": shown,
         "files": shown.files.items(),
         "commands": "\n".join(rendered.commands(rows.site_in(shown))),
-        "job": Job.objects.filter(kind=KIND, host=host, args__revision=shown.pk).order_by("-pk").first(),
+        "moments": applied.moments(shown),
         "before": near.filter(number__lt=shown.number).first(),
         "live": near.filter(state=Revision.State.LIVE).first(),
     }

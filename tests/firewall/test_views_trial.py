@@ -394,3 +394,23 @@ def test_what_to_try_goes_with_the_trial(panel, trial) -> None:
     assert "Try it from another window" not in over
     assert "How this is safe" not in over
     assert "What was different while it was tried" in over
+
+
+def test_a_revision_keeps_what_became_of_it_each_time(panel, me, host, trial) -> None:
+    first = Revision.objects.get(number=1)
+    begun = Job.objects.filter(args__revision=first.pk).latest("pk")
+    second = Job.objects.filter(args__revision=trial.pk).latest("pk")
+    says.kept(trial)
+    again = trials.revision_apply(me, host, why="the old site", again=first)
+    Job.objects.update(state="done")
+    first.refresh_from_db()
+    says.tried(first, nonce="beef" * 8)
+    first.refresh_from_db()
+    says.taken_back(first, confirmed=trial.name)
+    page = text(panel.get(reverse("firewall:revision", args=[first.pk])))
+    history = page[page.index('id="his"') : page.index('id="fil"')]
+    told = [f"Job {again.pk}", "the old site", "Taken back", "the guard on dom0", f"Job {begun.pk}"]
+    assert [words for words in told if words not in history] == []
+    assert history.index(f"Job {again.pk}") < history.index(f"Job {begun.pk}")
+    assert f"Job {second.pk}<" not in history
+    assert "Last put in force" in page
