@@ -1,4 +1,5 @@
-"""The guard: takes a revision on trial back at its deadline, whatever died or hangs. `python -m dom0.guard a` or `b`.
+"""The guard: takes a revision on trial back at its deadline, whatever died or hangs, and finishes whatever loading of
+the confirmed revision somebody began. `python -m dom0.guard a` or `b`.
 
 Two of them run, the same in everything; the service manager starts again whichever ended, and each ends the other
 where it has stopped beating, as the service manager does where both have. So any process may be killed or stopped at

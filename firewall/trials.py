@@ -309,6 +309,7 @@ def drift(host: Host) -> Drift | None:
 def drift_restore(actor: Actor, host: Host, *, reason: str = "", approved: bool = True) -> Job:
     """Ask for the revision in force to be loaded again where the host differs from it; that needs no trial.
 
+    Once begun it comes to its end, by the host's guard where the worker can't.
     Raises Refused while a revision is on trial.
     """
     live = rows.live_revision(host)
