@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from django.urls import reverse
 
@@ -63,13 +64,17 @@ class Network:
 
 
 def network_of(host: Host) -> Network:
-    """Read it (10 queries, however many machines)."""
+    """Read it (12 queries, however many machines)."""
     wished = site_of(host)
-    rows = tuple(Machine.objects.filter(host=host).select_related("owner", "zone").order_by("zone__number", "name"))
+    # Prefetched, not joined: a thousand machines share a few owners and zones.
+    machines = Machine.objects.filter(host=host).prefetch_related("owner", "zone")
+    # Converted row by row, and not drawn.
+    machines = machines.defer("uuid", "created", "observed_at")
+    rows = tuple(machines.order_by("zone__number", "name"))
     jobs = states.notable_jobs()
     shown = {m.pk: states.shown(m, jobs.get(m.pk)) for m in rows}
     names = {str(m.address): m.name for m in rows}
-    services = tuple(_services(wished, site_in(live_revision(host)), names))
+    services = _services(wished, site_in(live_revision(host)), frozenset(names.items()))
     site = drawing.Site(
         host=host.name,
         vpn=_vpn(host),
@@ -96,7 +101,14 @@ def _dom0_ports(site: specs.Site) -> str:
     return ", ".join(f"udp {span}" if proto == "udp" else span for proto, _, span in sorted(own))
 
 
-def _services(wished: specs.Site, live: specs.Site, names: dict[str, str]) -> Iterator[drawing.Service]:
+@lru_cache(maxsize=4)
+def _services(
+    wished: specs.Site, live: specs.Site, machines: frozenset[tuple[str, str]]
+) -> tuple[drawing.Service, ...]:
+    return tuple(_published(wished, live, dict(machines)))
+
+
+def _published(wished: specs.Site, live: specs.Site, names: dict[str, str]) -> Iterator[drawing.Service]:
     """What is wished, and what is still in force though nobody wishes it any more."""
     in_force, asked = set(live.services), set(wished.services)
     for service in wished.services:
@@ -157,9 +169,14 @@ def _machine(row: Machine, shown: states.Shown) -> drawing.Machine:
         owner=row.owner.name,
         state=shown.mark,
         note="" if shown.mark == "run" else shown.word,
-        href=reverse("machines:detail", args=(row.pk,)),
+        href=_page_of(row.pk),
         key=str(row.pk),
     )
+
+
+@lru_cache(maxsize=1 << 12)
+def _page_of(machine: int) -> str:
+    return reverse("machines:detail", args=(machine,))
 
 
 def _limits(site: specs.Site, zone: specs.Zone) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 from typing import Any
 
 from django.db.models import QuerySet
@@ -16,7 +17,7 @@ from audit.models import Entry
 from fridu_site.network import Network, network_of, stale
 from hosts.models import Host, Job
 from ui import registry
-from ui.drawing import PHONE, WIDE, draw
+from ui.drawing import PHONE, WIDE, Site, draw
 from ui.htmx import answer, wants
 
 
@@ -48,10 +49,16 @@ def _drawn(host: Host) -> dict[str, Any]:
     network = network_of(host)
     if not host.fresh:
         network = stale(network)
-    wide, phone = draw(network.site, WIDE), draw(network.site, PHONE)
+    wide, phone = _drawings(network.site)
     # The words of a state age ("running for 3 minutes"); only what is drawn decides whether to draw anew.
     seen = hashlib.sha256(f"{wide}{network.lead}{host.fresh}".encode()).hexdigest()[:12]
     return {"network": network, "wide": wide, "phone": phone, "seen": seen, "room": _room(host, network)}
+
+
+@lru_cache(maxsize=4)
+def _drawings(site: Site) -> tuple[str, str]:
+    """For a wide page and for a phone, drawn once for the same site: every open page asks every 3 seconds."""
+    return draw(site, WIDE), draw(site, PHONE)
 
 
 def _room(host: Host, network: Network) -> dict[str, float]:

@@ -203,7 +203,7 @@ def test_it_takes_as_many_queries_for_many_as_for_few(
     page = client.get("/").content.decode()
     assert f"{count} machines" in page
     again = page.split('id="network" hx-get="')[1].split('"')[0].replace("&amp;", "&")
-    with django_assert_max_num_queries(17):
+    with django_assert_max_num_queries(19):
         client.get(again, headers=PART)
 
 
