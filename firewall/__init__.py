@@ -9,7 +9,7 @@ Where to look, in the order of a change; `specs.Site`, one host's objects as fro
 | Which rules is that? | rules, nat, rule → render (a revision's files) |
 | What is different, for whom? | words, affected, held, waiting, shown_changes; undo (a wish back) |
 | How does it get onto the host? | trials → kinds → plan; flows, rule_flows (connections to cut); own_rule_kinds |
-| What did the host decide or somebody change? | watch → booking, drift, counters, trouble; applied (a revision's past) |
+| What did the host decide or somebody change? | watch → booking, drift, counters, trouble; applied (its past) |
 | Who reaches whom, and why not? | walk (a packet through the rules) → explain, reach, effective; questions, probes |
 | The language of the old scripts | grammar, history, customs, quickstart → importer → merging → imports; exporter |
 | A whole older box | takeover/ → bundles |
