@@ -310,11 +310,16 @@ class CustomForm(Taking, forms.Form):
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
 
+    @staticmethod
+    def typed(wanted: Wanted) -> dict[str, str]:
+        """A rule as the fields have it."""
+        ends = timezone.localtime(wanted.expires).strftime("%Y-%m-%dT%H:%M") if wanted.expires else ""
+        return {"place": wanted.place, "rule": wanted.rule, "reason": wanted.reason, "expires": ends}
+
     @classmethod
     def again(cls, wanted: Wanted, objection: str) -> CustomForm:
         """What was typed, with what the host said to it beside the rule."""
-        ends = timezone.localtime(wanted.expires).strftime("%Y-%m-%dT%H:%M") if wanted.expires else ""
-        form = cls({"place": wanted.place, "rule": wanted.rule, "reason": wanted.reason, "expires": ends})
+        form = cls(cls.typed(wanted))
         form.add_error("rule", objection)
         return form
 

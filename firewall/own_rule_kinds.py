@@ -80,7 +80,7 @@ def _scope(job: Job, config: HostConfig) -> Scope:
 
 def _plan(job: Job, state: State, config: HostConfig) -> Plan:
     wanted = own_rules.wanted_of(job)
-    site = own_rules.site_with(job.host, wanted)
+    site = own_rules.site_with(job.host, wanted, own_rules.replaced_by(job))
     refuse_unfit(site)  # as an apply does: the rows and the job are no more than what the panel wrote
     if not wanted:
         refuse_missing(site, state)
@@ -90,7 +90,12 @@ def _plan(job: Job, state: State, config: HostConfig) -> Plan:
 def _save(job: Job) -> None:
     """Save the rules in the kernel's words: in others they would differ from what is loaded for ever."""
     kept = chains.kept("\n".join(job.steps.order_by("pk").values_list("output", flat=True)))
+    instead = own_rules.replaced_by(job)
     for wanted in own_rules.wanted_of(job):
         head = f"-A fr-{wanted.place} "
         rule = kept.get(head + wanted.rule, head + wanted.rule).removeprefix(head)
-        own_rules.custom_save(actor_of_job(job), job.host, replace(wanted, rule=rule))
+        tried = replace(wanted, rule=rule)
+        if instead is not None:
+            own_rules.custom_replace(actor_of_job(job), instead, tried)
+        else:
+            own_rules.custom_save(actor_of_job(job), job.host, tried)

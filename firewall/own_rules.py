@@ -38,6 +38,11 @@ class Wanted:
     reason: str
     expires: datetime | None = None
 
+    @classmethod
+    def of(cls, row: CustomRule) -> Wanted:
+        """The rule as it is wished now."""
+        return cls(place=row.place, rule=row.rule, reason=row.reason, expires=row.expires)
+
     @property
     def spec(self) -> specs.CustomRule:
         place = next((p for p in specs.PLACES if p == self.place), None)
@@ -56,11 +61,24 @@ def custom_add(actor: Actor, host: Host, *, place: str, rule: str, reason: str, 
     return rules_try(actor, host, [wanted])
 
 
-def rules_try(actor: Actor, host: Host, wanted: Sequence[Wanted]) -> Job:
-    """As `custom_add`, several at once: all of them or none."""
+def custom_change(
+    actor: Actor, row: CustomRule, *, place: str, rule: str, reason: str, expires: datetime | None = None
+) -> Job:
+    """Ask for the trial of a rule in the place of one that is there, which holds until the job ends well.
+
+    Raises as `custom_add` does; ValidationError too where nothing would change.
+    """
+    wanted = Wanted(place=place, rule=" ".join(rule.split()), reason=reason, expires=expires)
+    if wanted == Wanted.of(row):
+        raise ValidationError({"rule": ["That is how it is already. Change something of it."]})
+    return rules_try(actor, row.host, [wanted], instead=row)
+
+
+def rules_try(actor: Actor, host: Host, wanted: Sequence[Wanted], *, instead: CustomRule | None = None) -> Job:
+    """As `custom_add`, several at once: all of them or none. `instead`: the one the only one of them replaces."""
     author = check(actor, "policy.change")
     for each in wanted:
-        _check(host, author, each)
+        _check(host, author, each, instead)
     if not host.fresh:
         raise Refused(
             f"The worker on {host.name} does not answer, and an own rule is loaded there on trial before it is saved.",
@@ -72,11 +90,36 @@ def rules_try(actor: Actor, host: Host, wanted: Sequence[Wanted]) -> Job:
             actor,
             KIND,
             host=host,
-            title=f"Try {'an own rule' if len(wanted) == 1 else f'{len(wanted)} own rules'} in {places}",
+            title=f"Try {_said(wanted, instead)} in {places}",
             target=Thing(kind="own rules", id=str(host.pk), text=f"own rules of {host.name}"),
             reason=wanted[0].reason,
-            args={"rules": [_plain(each) for each in wanted]},
+            args={"rules": [_plain(each) for each in wanted], **(_instead(instead) if instead else {})},
         )
+
+
+def _said(wanted: Sequence[Wanted], instead: CustomRule | None) -> str:
+    if instead:
+        return "a changed own rule"
+    return "an own rule" if len(wanted) == 1 else f"{len(wanted)} own rules"
+
+
+def _instead(row: CustomRule) -> dict[str, Any]:
+    return {"instead": row.pk, "former": _plain(Wanted.of(row))}
+
+
+def replaced_by(job: Job) -> CustomRule | None:
+    """The rule that the only one of a trial's job would replace; None where it replaces none.
+
+    Raises Refused where it is gone or another one by now.
+    """
+    if "instead" not in job.args:
+        return None
+    row = CustomRule.objects.filter(host=job.host_id, pk=job.args["instead"]).first()
+    if row is None or _plain(Wanted.of(row)) != job.args.get("former"):
+        raise Refused(
+            "The rule was changed or taken out meanwhile.", note="Nothing was saved. Look at it, then change it anew."
+        )
+    return row
 
 
 def wanted_of(job: Job) -> tuple[Wanted, ...]:
@@ -87,10 +130,15 @@ def wanted_of(job: Job) -> tuple[Wanted, ...]:
     )
 
 
-def site_with(host: Host, wanted: Sequence[Wanted]) -> specs.Site:
-    """The site as wished, with these rules in it."""
-    site = rows.site_of(host)
-    return replace(site, custom=(*site.custom, *(each.spec for each in wanted)))
+def site_with(host: Host, wanted: Sequence[Wanted], instead: CustomRule | None = None) -> specs.Site:
+    """The site as wished, with these rules in it, the first of them where the one it replaces is."""
+    site, new = rows.site_of(host), [each.spec for each in wanted]
+    if instead is None:
+        return replace(site, custom=(*site.custom, *new))
+    former = (instead.place, instead.rule)
+    kept = [[each] if (each.place, each.rule) != former else new for each in site.custom]
+    there = any(each == new for each in kept)  # one that is over is no part of the site
+    return replace(site, custom=(*(one for heap in kept for one in heap), *(() if there else new)))
 
 
 def custom_save(actor: Actor, host: Host, wanted: Wanted) -> CustomRule:
@@ -112,12 +160,27 @@ def custom_save(actor: Actor, host: Host, wanted: Wanted) -> CustomRule:
     return row
 
 
+def custom_replace(actor: Actor, row: CustomRule, wanted: Wanted) -> CustomRule:
+    """Make of a rule that is there one that is known to load; its place among the others stays."""
+    author = check(actor, "policy.change")
+    with transaction.atomic():
+        before = _plain(Wanted.of(row))
+        # In the kernel's words it may be what another row says already.
+        CustomRule.objects.filter(host=row.host, place=wanted.place, rule=wanted.rule).exclude(pk=row.pk).delete()
+        row.place, row.rule, row.reason = wanted.place, wanted.rule, wanted.reason
+        row.expires, row.author = wanted.expires, author
+        row.save()
+        data = {"before": before, "after": _plain(wanted)}
+        log.record(actor, "policy.change", _thing(row), why=wanted.reason, data=data)
+    return row
+
+
 def custom_remove(actor: Actor, rule: CustomRule, *, reason: str = "") -> None:
     """Take an operator's own rule out of the wishes; it holds until the next apply."""
     check(actor, "policy.change")
     with transaction.atomic():
         thing = _thing(rule)
-        data = _plain(Wanted(place=rule.place, rule=rule.rule, reason=rule.reason, expires=rule.expires))
+        data = _plain(Wanted.of(rule))
         rule.delete()
         log.record(actor, "policy.change", thing, why=reason, data={"removed": data})
 
@@ -128,7 +191,7 @@ def remarks(host: Host, rule: CustomRule | Wanted) -> tuple[str, ...]:
     return tuple(p.sentence for p in lint.custom_problems(spec, rows.site_of(host)) if not p.blocks)
 
 
-def _check(host: Host, author: User, wanted: Wanted) -> None:
+def _check(host: Host, author: User, wanted: Wanted, instead: CustomRule | None = None) -> None:
     """Raise ValidationError, a sentence a field, for what can be said without the host."""
     row = CustomRule(host=host, place=wanted.place, rule=wanted.rule, reason=wanted.reason, author=author)
     errors: dict[str, list[str]] = {}
@@ -140,12 +203,18 @@ def _check(host: Host, author: User, wanted: Wanted) -> None:
         site = rows.site_of(host)
         if found := [p.sentence for p in lint.custom_problems(wanted.spec, site) if p.blocks]:
             errors["rule"] = found
-        elif any((c.place, c.rule) == (wanted.place, wanted.rule) for c in site.custom):
+        elif _taken(host, wanted, instead):
             errors["rule"] = [f"{wanted.place} has this very rule already."]
     if wanted.expires and wanted.expires <= timezone.now():
         errors["expires"] = ["That is over already. Choose a later moment, or leave it empty."]
     if errors:
         raise ValidationError(errors)
+
+
+def _taken(host: Host, wanted: Wanted, instead: CustomRule | None) -> bool:
+    same = CustomRule.objects.filter(host=host, place=wanted.place, rule=wanted.rule)
+    others = same.exclude(pk=instead.pk) if instead else same
+    return any(row.expires is None or row.expires > timezone.now() or instead for row in others)
 
 
 def _plain(wanted: Wanted) -> Mapping[str, Any]:

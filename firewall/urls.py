@@ -52,6 +52,7 @@ urlpatterns = [
     path("policy/rules/", own_rules.list_, name="customs"),
     path("policy/rules/add/", own_rules.add, name="custom"),
     path("policy/rules/tried/<int:pk>/", own_rules.tried, name="custom_tried"),
+    path("policy/rules/<int:pk>/", own_rules.change, name="custom_change"),
     path("policy/rules/<int:pk>/remove/", own_rules.remove, name="custom_remove"),
     path("policy/rules/restore/", undo.custom, name="custom_restore"),
     path("import/", imports.import_, name="import"),

@@ -100,6 +100,7 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
         "firewall:restriction_change": {"pk": restriction.pk},
         "firewall:restriction_remove": {"pk": restriction.pk},
         "firewall:restriction_restore": {"zone": restriction.zone_id},
+        "firewall:custom_change": {"pk": custom.pk},
         "firewall:custom_remove": {"pk": custom.pk},
         "firewall:custom_tried": {"pk": tried.pk},
         "firewall:unkeep": {"pk": kept.pk},

@@ -1,4 +1,6 @@
-"""The operators' own rules before and after the compiled ones: the list, adding (tried on the host first), removing."""
+"""The operators' own rules before and after the compiled ones: the list, adding and changing (tried on the
+host first), removing.
+"""
 
 from __future__ import annotations
 
@@ -52,12 +54,36 @@ def add(request: UserRequest) -> HttpResponse:
     return render(request, "firewall/custom.html", context, status=status)
 
 
+@page("policy.change", methods=("GET", "POST"))
+def change(request: UserRequest, pk: int) -> HttpResponse:
+    """Another text, reason or end for a rule that is there; it holds as it is until the host has tried the new one."""
+    row = get_object_or_404(CustomRule.objects.select_related("host"), pk=pk)
+    form = CustomForm(request.POST or None, initial=CustomForm.typed(own_rules.Wanted.of(row)))
+    refused: Refused | None = None
+    if form.is_valid():
+        try:
+            job = own_rules.custom_change(actor_of(request), row, **form.cleaned_data)
+            return redirect("firewall:custom_tried", job.pk)
+        except ValidationError as error:
+            form.take(error)
+        except Refused as error:
+            refused = error
+    form.focus()
+    status = 409 if refused else 422 if form.errors else 200
+    context = {"form": form, "refused": refused, "host": row.host, "action": _form_of(row.pk), "changed": row}
+    return render(request, "firewall/custom.html", context, status=status)
+
+
+def _form_of(pk: int) -> str:
+    return reverse("firewall:custom_change", args=[pk])
+
+
 @page("policy.change")
 def tried(request: UserRequest, pk: int) -> HttpResponse:
     """What became of the trial of a new rule: saved, still on its way, or why it does not load."""
     job = get_object_or_404(Job.objects.select_related("host"), pk=pk, kind=own_rules.KIND)
     if job.state in (Job.State.DONE, Job.State.NOTHING):
-        messages.success(request, "Your rule loads and is saved. It takes effect when you apply.")
+        messages.success(request, f"Your rule loads and is {_done(job)}. It takes effect when you apply.")
         for each in own_rules.wanted_of(job):
             for says in own_rules.remarks(job.host, each):
                 messages.warning(request, says)
@@ -70,8 +96,14 @@ def tried(request: UserRequest, pk: int) -> HttpResponse:
         return go_to(request, request.get_full_path())
     form = CustomForm.again(wanted[0], job.message or "It does not load.")
     form.focus()
-    context |= {"form": form, "action": f"{reverse('firewall:custom')}?host={job.host.name}"}
+    former = CustomRule.objects.filter(pk=job.args.get("instead")).first()
+    action = _form_of(former.pk) if former else f"{reverse('firewall:custom')}?host={job.host.name}"
+    context |= {"form": form, "action": action, "changed": former}
     return render(request, "firewall/custom.html", context)
+
+
+def _done(job: Job) -> str:
+    return "changed" if "instead" in job.args else "saved"
 
 
 @page("policy.change", methods=("POST",))

@@ -34,6 +34,11 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   firewall stop --reason TEXT
                           closed but SSH, at once; on dom0 without panel and database: bin/fridu-hand firewall-stop
   firewall dump|export    the policy as commands; as a rule file
+  rules                   the operators' own rules, with their numbers
+  rules add place=PLACE rule='-p tcp --dport 9100 -j ACCEPT' [expires=2027-01-31] --reason TEXT
+  rules change NUMBER [place=] [rule=] [expires=|none] [--reason TEXT]
+                          the host tries the new text first; until it is found to load, the rule stays as it is
+  rules remove NUMBER     take it out of the wishes
   explain FROM TO tcp|udp PORT [probe=yes]
                           can FROM reach TO, and why (not); FROM: internet, vpn, dom0 or a machine; ping needs no port;
                           probe=yes has the host try it through a copy of its live rules

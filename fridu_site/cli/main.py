@@ -63,7 +63,7 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
 
 def _demand_fitting(line: Typed) -> None:
     """Whether the verb takes the pairs and options given. Raises Misunderstood."""
-    if line.pairs and line.verb not in ("create", "import", "vpn", "zone", "CreateZone", "address", "explain"):
+    if line.pairs and line.verb not in ("create", "import", "vpn", "zone", "CreateZone", "address", "explain", "rules"):
         raise Misunderstood(f"{line.verb} takes no {next(iter(line.pairs))}=…")
     for given, name in ((line.go_on, "--go-on"), (line.cancel, "--cancel")):
         if given and line.verb != "job":
@@ -104,6 +104,8 @@ def _record_refusal(line: Typed, actor: Actor, message: str) -> None:
         action = FIREWALL.get(line.words[0] if line.words else "", "firewall.view")
     if line.verb in ("explain", "reach"):
         action = "firewall.view"
+    if line.verb == "rules":
+        action = "policy.change" if line.words else "firewall.view"
     if line.verb == "vpn":
         action = "vpn.change" if line.words else "vpn.view"
     if line.verb in ("zones", "zone", "CreateZone", "address"):

@@ -16,6 +16,7 @@ from fridu_site.cli.call import Call, Misunderstood
 from fridu_site.cli.explain import explain, reach_
 from fridu_site.cli.firewall import firewall_
 from fridu_site.cli.follow import follow, show_plan, stage
+from fridu_site.cli.own_rules import rules_
 from fridu_site.cli.rules import import_rules
 from fridu_site.cli.vpn import vpn_
 from fridu_site.cli.zones import address_, create_zone, zone_, zones
@@ -138,6 +139,7 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "import": import_,
     "firewall": lambda call: firewall_(call, _host),
     "explain": lambda call: explain(call, _host(call)),
+    "rules": lambda call: rules_(call, _host(call)),
     "reach": lambda call: reach_(call, _host(call)),
     "zones": zones,
     "zone": lambda call: zone_(call, lambda: _host(call)),

@@ -35,7 +35,7 @@ def routes(patterns, space=""):
 @pytest.fixture
 def things(fulup, isp, web_dom, zones):
     """What a route's number may stand for."""
-    from firewall.models import PublishedService, Revision, ZoneRestriction
+    from firewall.models import CustomRule, PublishedService, Revision, ZoneRestriction
     from hosts.models import Job
     from zones.models import VpnPeer
 
@@ -63,6 +63,9 @@ def things(fulup, isp, web_dom, zones):
         "firewall:change": PublishedService.objects.first().pk,
         "firewall:unpublish": PublishedService.objects.first().pk,
         "firewall:restriction_change": ZoneRestriction.objects.get().pk,
+        "firewall:custom_change": CustomRule.objects.create(
+            host=isp, place="before-input", rule="-s 198.51.100.9 -j DROP", reason="r", author=fulup
+        ).pk,
         "firewall:custom_tried": tried.pk,
     }
 

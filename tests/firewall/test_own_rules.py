@@ -302,3 +302,76 @@ def test_several_rules_of_a_file_are_one_trial(me, host, zones) -> None:
     assert [w.rule for w in own_rules.wanted_of(job)] == [w.rule for w in wanted]
     end(job)
     assert CustomRule.objects.count() == 3
+
+
+# --- its change -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held_rule(host, fulup) -> CustomRule:
+    host.seen_at = timezone.now()
+    host.save()
+    CustomRule.objects.create(
+        host=host, place="before-input", rule="-s 198.51.100.1/32 -j DROP", reason="a", author=fulup
+    )
+    row = CustomRule.objects.create(host=host, place="before-input", rule=RULE, reason="metrics", author=fulup)
+    CustomRule.objects.create(
+        host=host, place="before-input", rule="-s 198.51.100.3/32 -j DROP", reason="c", author=fulup
+    )
+    return row
+
+
+@pytest.mark.django_db
+def test_a_changed_rule_is_tried_where_the_former_one_is_and_replaces_it_with_the_jobs_end(
+    me: Actor, host, held_rule: CustomRule
+) -> None:
+    new = RULE.replace("9100", "9101")
+    job = own_rules.custom_change(me, held_rule, place="before-input", rule=new, reason="moved")
+    wanted = own_rules.wanted_of(job)
+    site = own_rules.site_with(host, wanted, own_rules.replaced_by(job))
+    assert [each.rule for each in site.custom][1] == new
+    assert len(site.custom) == 3
+    assert CustomRule.objects.get(pk=held_rule.pk).rule == RULE
+    kind_of(own_rules.KIND).done(job)
+    held_rule.refresh_from_db()
+    assert (held_rule.rule, held_rule.reason) == (new, "moved")
+    assert CustomRule.objects.count() == 3
+    entry = Entry.objects.filter(action="policy.change").latest("seq")
+    assert entry.data["before"]["rule"] == RULE
+    assert entry.data["before"]["reason"] == "metrics"
+    assert entry.data["after"] == {"place": "before-input", "rule": new, "reason": "moved", "expires": None}
+
+
+@pytest.mark.django_db
+def test_another_reason_or_end_alone_is_a_change_too(me: Actor, held_rule: CustomRule) -> None:
+    end = timezone.now() + timedelta(days=3)
+    job = own_rules.custom_change(me, held_rule, place="before-input", rule=RULE, reason="metrics", expires=end)
+    kind_of(own_rules.KIND).done(job)
+    assert CustomRule.objects.get(pk=held_rule.pk).expires == end
+    with pytest.raises(ValidationError, match="how it is already"):
+        own_rules.custom_change(
+            me, CustomRule.objects.get(pk=held_rule.pk), place="before-input", rule=RULE, reason="metrics", expires=end
+        )
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("rule", "says"), [("-s 198.51.100.3/32 -j DROP", "very rule already"), ("-j DNAT", "translated by published")]
+)
+def test_a_rule_is_not_changed_into_what_could_not_be_added(
+    me: Actor, held_rule: CustomRule, rule: str, says: str
+) -> None:
+    with pytest.raises(ValidationError, match=says):
+        own_rules.custom_change(me, held_rule, place="before-input", rule=rule, reason="r")
+    assert not Job.objects.exists()
+
+
+@pytest.mark.django_db
+def test_who_changed_it_meanwhile_is_not_overwritten(me: Actor, held_rule: CustomRule) -> None:
+    job = own_rules.custom_change(me, held_rule, place="before-input", rule="-s 198.51.100.9/32 -j DROP", reason="r")
+    CustomRule.objects.filter(pk=held_rule.pk).update(reason="another's")
+    with pytest.raises(Refused, match="changed or taken out meanwhile"):
+        own_rules.replaced_by(job)
+    held_rule.delete()
+    with pytest.raises(Refused, match="changed or taken out meanwhile"):
+        own_rules.replaced_by(job)

@@ -7,6 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from audit.log import Actor
+from audit.models import Entry
 from dom0 import hands
 from firewall import own_rules, trials
 from firewall.models import CustomRule, ZoneRestriction
@@ -110,3 +111,46 @@ def test_what_no_page_would_have_saved_is_not_even_loaded_on_trial(box, fulup, m
     job.refresh_from_db()
     assert (job.state, loaded) == (Job.State.REFUSED, [])
     assert job.message
+
+
+def change(panel, row: CustomRule, rule: str):
+    wish = {"place": row.place, "rule": rule, "reason": "another port", "expires": ""}
+    answer = panel.post(reverse("firewall:custom_change", args=[row.pk]), wish)
+    assert answer.status_code == 302, answer.content.decode()
+    job = Job.objects.latest("pk")
+    work.run(job.pk)
+    job.refresh_from_db()
+    row.refresh_from_db()
+    return job, panel.get(answer["Location"], follow=True).content.decode()
+
+
+def test_a_rule_is_changed_in_its_place_when_the_new_one_loads_and_not_before(panel, box) -> None:
+    post(panel, "-i eth0 -p tcp --dport 9100 -j ACCEPT")
+    row = CustomRule.objects.get()
+    before = row.rule
+    form = panel.get(reverse("firewall:custom_change", args=[row.pk])).content.decode()
+    assert f'value="{before}"' in form
+    job, page = change(panel, row, "-m conntrack --ctstate BOGUS -j DROP")
+    assert (job.state, row.rule) == (Job.State.REFUSED, before)
+    assert "v4.rules does not load" in page
+    assert f'action="{reverse("firewall:custom_change", args=[row.pk])}"' in page
+    job, page = change(panel, row, "-i eth0 -p tcp --dport 9101 -j ACCEPT")
+    assert job.state == Job.State.DONE, job.message
+    assert "Your rule loads and is changed" in page
+    assert (row.rule, row.reason) == (before.replace("9100", "9101"), "another port")
+    assert CustomRule.objects.count() == 1
+    data = Entry.objects.filter(action="policy.change").latest("seq").data
+    assert (data["before"]["rule"], data["after"]["rule"]) == (before, row.rule)
+
+
+def test_a_rule_changed_meanwhile_is_left_and_the_trial_says_so(panel, box) -> None:
+    post(panel, "-i eth0 -p tcp --dport 9100 -j ACCEPT")
+    row = CustomRule.objects.get()
+    wish = {"place": row.place, "rule": "-s 198.51.100.9 -j DROP", "reason": "r", "expires": ""}
+    panel.post(reverse("firewall:custom_change", args=[row.pk]), wish)
+    CustomRule.objects.update(reason="another's")
+    job = Job.objects.latest("pk")
+    work.run(job.pk)
+    job.refresh_from_db()
+    assert job.state == Job.State.REFUSED
+    assert "changed or taken out meanwhile" in job.message
