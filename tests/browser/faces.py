@@ -1,22 +1,51 @@
-"""What every page must hold: no serious axe finding, no sideways overflow."""
+"""What every page must hold, at either width and in either colours: no serious axe finding, no sideways overflow."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from pathlib import Path
 
 from axe_playwright_python.sync_playwright import Axe
 from django.core.signals import request_finished, request_started
 from playwright.sync_api import Page
 
 SERIOUS = ("serious", "critical")
+#: Width of the window in CSS pixels, and the colours the reader's system asks for.
+FACES = ((1360, "light"), (1360, "dark"), (390, "dark"), (390, "light"))
+#: axe's rules that look at colours: what the others find at one width, they find in either colours.
+OF_COLOURS = ("color-contrast", "link-in-text-block")
 _axe = Axe()
 
 
-def findings(page: Page) -> list[str]:
-    """Serious and critical axe findings, with every <details> open."""
+def every_face(page: Page, name: str) -> list[str]:
+    """What is wrong with the page that is open, at either width in either colours; then it has its old width again.
+
+    It is loaded once: width and colours are the style sheets' own affair (no script asks for them, which
+    test_every_page.py proves). FRIDU_SHOTS=folder keeps a picture of each face.
+    """
+    before, wrong, widths = page.viewport_size, [], set()
+    for width, scheme in FACES:
+        page.set_viewport_size({"width": width, "height": 900})
+        page.emulate_media(color_scheme=scheme)
+        if folder := os.environ.get("FRIDU_SHOTS"):
+            page.screenshot(path=Path(folder) / f"{name}-{width}-{scheme}.png", full_page=True)
+        rules = OF_COLOURS if width in widths else ()
+        found = findings(page, *rules) + [f"overflow: {e}" for e in overflow(page)]
+        wrong += [f"{width} {scheme}: {each}" for each in found]
+        widths.add(width)
+    page.set_viewport_size(before)
+    return wrong
+
+
+def findings(page: Page, *rules: str) -> list[str]:
+    """Serious and critical axe findings, with every <details> open; of some of axe's rules only, where named."""
     page.evaluate("for (const d of document.querySelectorAll('details')) d.open = true")
-    found = _axe.run(page).response["violations"]
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(_axe.axe_script)
+    only = {"runOnly": list(rules)} if rules else {}
+    found = page.evaluate("how => axe.run(document, how)", {"resultTypes": ["violations"], **only})["violations"]
     return [f"{v['id']}: {n['html'][:160]}" for v in found if v["impact"] in SERIOUS for n in v["nodes"]]
 
 

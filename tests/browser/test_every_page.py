@@ -1,11 +1,8 @@
-"""Every page one can open, found by walking the routes: no serious axe finding, nothing sideways, a quiet console.
-
-FRIDU_SHOTS=folder keeps a picture of each.
-"""
+"""Every page one can open, found by walking the routes: no serious axe finding, nothing sideways, a quiet console."""
 
 from __future__ import annotations
 
-import os
+import re
 from pathlib import Path
 
 import pytest
@@ -14,8 +11,9 @@ from django.urls import URLPattern, get_resolver, reverse
 from accounts.access import may_somewhere
 from audit import log
 from audit.log import Actor, Thing
-from tests.browser.faces import findings, overflow
+from tests.browser.faces import every_face
 
+ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 # Fragments and downloads are no pages; the invitation needs a link of its own (tests/accounts).
@@ -82,19 +80,16 @@ def paths(user, things):
         yield name, reverse(name, args=args)
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1360, "light"), (390, "dark")])
 @pytest.mark.parametrize("who", ["fulup", "dominig", "agnes"])
-def test_it_is_accessible_and_fits(page_as, request, things, who, width, scheme):
+def test_it_is_accessible_and_fits(page_as, request, things, who):
     user = request.getfixturevalue(who)
-    page = page_as(user, width=width, scheme=scheme)
+    page = page_as(user)
     wrong, seen = {}, 0
     for name, path in paths(user, things):
         answer = page.goto(path)
         assert answer.status in (200, 404 if user.role != "operator" else 200), (name, answer.status)
         seen += answer.status == 200
-        if folder := os.environ.get("FRIDU_SHOTS"):
-            page.screenshot(path=Path(folder) / f"{who}-{name.replace(':', '-')}-{width}.png", full_page=True)
-        if found := findings(page) + [f"overflow: {e}" for e in overflow(page)]:
+        if found := every_face(page, f"{who}-{name.replace(':', '-')}"):
             wrong[name] = found
         assert page.locator("h1").count() == 1, name
     assert wrong == {}
@@ -103,10 +98,17 @@ def test_it_is_accessible_and_fits(page_as, request, things, who, width, scheme)
 
 @pytest.mark.parametrize("name", ["account_login"])
 def test_the_door_is_accessible_and_fits(page_as, db, name):
-    for width, scheme in ((1360, "dark"), (390, "light")):
-        page = page_as(None, width=width, scheme=scheme)
-        page.goto(reverse(name))
-        assert findings(page) + overflow(page) == []
+    page = page_as(None)
+    page.goto(reverse(name))
+    assert every_face(page, name) == []
+
+
+def test_no_script_of_ours_asks_how_wide_the_window_is_or_which_colours_it_has():
+    """So one visit shows every face of a page."""
+    asking = re.compile(r"matchMedia|innerWidth|clientWidth|offsetWidth|screen\.width|ResizeObserver|color-scheme")
+    scripts = [path for path in ROOT.glob("*/static/**/*.js") if not path.name.endswith(".min.js")]
+    assert scripts
+    assert [path.name for path in scripts if asking.search(path.read_text())] == []
 
 
 def test_the_admin_has_a_quiet_console_under_the_same_policy(page_as, agnes, things):

@@ -1,13 +1,8 @@
-"""Every page of the frame, the overview, jobs and hosts: two widths, two colour schemes, nothing wrong with any.
-
-FRIDU_SHOTS=folder keeps a picture of each.
-"""
+"""Every page of the frame, the overview, jobs and hosts: two widths, two colour schemes, nothing wrong with any."""
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.utils import timezone
@@ -15,11 +10,10 @@ from django.utils import timezone
 from audit import log
 from audit.log import Actor, Thing
 from hosts.models import Job, JobStep
-from tests.browser.faces import findings, overflow
+from tests.browser.faces import every_face
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-FACES = [(width, scheme) for width in (1360, 390) for scheme in ("light", "dark")]
 STEPS = (
     (
         "lvmcreate",
@@ -92,18 +86,15 @@ def places(fulup, dominig, fresh, isp, web_dom):
     return places
 
 
-@pytest.mark.parametrize(("width", "scheme"), FACES)
-def test_every_page_is_accessible_and_fits(page_as, places, width, scheme):
+def test_every_page_is_accessible_and_fits(page_as, places):
     wrong, pages = {}, {}
     for name, (path, user) in places.items():
         if user.pk not in pages:
-            pages[user.pk] = page_as(user, width=width, scheme=scheme)
+            pages[user.pk] = page_as(user)
         page = pages[user.pk]
         page.goto(path)
         assert page.url.endswith(path), name
         assert page.locator("h1").count() == 1, name
-        if folder := os.environ.get("FRIDU_SHOTS"):
-            page.screenshot(path=Path(folder) / f"{name}-{width}-{scheme}.png", full_page=True)
-        if found := findings(page) + [f"overflow: {e}" for e in overflow(page)]:
+        if found := every_face(page, name):
             wrong[name] = found
     assert wrong == {}

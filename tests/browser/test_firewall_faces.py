@@ -1,14 +1,9 @@
-"""Every page of the firewall, in every state it can be in: two widths, two colour schemes, nothing wrong with any.
-
-FRIDU_SHOTS=folder keeps a picture of each.
-"""
+"""Every page of the firewall, in every state it can be in: two widths, two colour schemes, nothing wrong with any."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from django.urls import reverse
@@ -20,11 +15,9 @@ from firewall.models import CustomRule, Revision, Watched, ZoneRestriction
 from firewall.render import files
 from firewall.specs import as_dict
 from hosts.models import Job, JobStep
-from tests.browser.faces import findings, overflow, until_answered
+from tests.browser.faces import every_face, until_answered
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-FACES = [(width, scheme) for width in (1360, 390) for scheme in ("light", "dark")]
 
 
 def revision(user, host, number, state, **more) -> Revision:
@@ -123,37 +116,33 @@ PAGES = {
 }
 
 
-def look(page, name, path, width, scheme) -> list[str]:
-    """What is wrong with this page; a picture of it where wanted."""
+def look(page, name, path) -> list[str]:
+    """What is wrong with this page."""
     answer = page.goto(path)
     assert answer.status == 200, (name, answer.status)
-    if folder := os.environ.get("FRIDU_SHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}-{width}-{scheme}.png", full_page=True)
     assert page.locator("h1").count() == 1, name
-    wrong = findings(page) + [f"overflow: {e}" for e in overflow(page)]
+    wrong = every_face(page, name)
     page.goto("about:blank")  # some of them look again by themselves
     until_answered()
     return wrong
 
 
-@pytest.mark.parametrize(("width", "scheme"), FACES)
-def test_the_pages_of_a_firewall_with_wishes(page_as, fulup, site, width, scheme):
-    page = page_as(fulup, width=width, scheme=scheme)
-    wrong = {n: f for n, path in PAGES.items() if (f := look(page, n, path(site), width, scheme))}
+def test_the_pages_of_a_firewall_with_wishes(page_as, fulup, site):
+    page = page_as(fulup)
+    wrong = {n: f for n, path in PAGES.items() if (f := look(page, n, path(site)))}
     Watched.objects.update(drift=[asdict(line) for line in DRIFT], drift_since=timezone.now() - timedelta(minutes=3))
     for name in ("drift", "changes"):
-        if found := look(page, f"differs-{name}", reverse(f"firewall:{name}"), width, scheme):
+        if found := look(page, f"differs-{name}", reverse(f"firewall:{name}")):
             wrong[f"differs-{name}"] = found
     assert wrong == {}
 
 
-@pytest.mark.parametrize(("width", "scheme"), FACES)
-def test_the_trial_in_each_of_its_states(page_as, fulup, site, width, scheme):
-    page, url = page_as(fulup, width=width, scheme=scheme), reverse("firewall:trial")
+def test_the_trial_in_each_of_its_states(page_as, fulup, site):
+    page, url = page_as(fulup), reverse("firewall:trial")
     wrong = {}
 
     def see(name, path=url):
-        if found := look(page, name, path, width, scheme):
+        if found := look(page, name, path):
             wrong[name] = found
 
     draft = revision(fulup, site, 48, "draft")

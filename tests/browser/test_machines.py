@@ -18,13 +18,10 @@ from accounts.models import SSHKey
 from audit import log
 from hosts.models import Host, Job, JobStep
 from machines.models import Grant, Machine
-from tests.browser.faces import findings, overflow
+from tests.browser.faces import every_face, findings, overflow
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
-FACES = [(1360, "light"), (390, "dark")]
-if os.environ.get("FRIDU_SHOTS"):
-    FACES += [(1360, "dark"), (390, "light")]
 LAPTOP = "SHA256:3pQ9f2kLm8s7d6f5g4h3j2k1l0z9x8c7v6b5n4m3x9k"
 
 
@@ -139,17 +136,15 @@ PAGES = {
 }
 
 
-@pytest.mark.parametrize(("width", "scheme"), FACES)
-def test_no_page_overflows_or_shuts_anybody_out(page_as, request, isp, dominig, width, scheme):
+def test_no_page_overflows_or_shuts_anybody_out(page_as, request, isp, dominig):
     places = {name: each.pk for name, each in isp.items()} | {"owner": dominig.own.pk}
+    pages = {who: page_as(request.getfixturevalue(who)) for who in ("fulup", "dominig")}
     wrong = []
     for name, (who, path) in PAGES.items():
-        page = page_as(request.getfixturevalue(who), width=width, scheme=scheme)
+        page = pages[who]
         page.goto(path.format(**places))
         expect(page.locator("h1")).to_have_count(1)
-        keep(page, f"machines-{name}-{scheme}-{width}")
-        wrong += [f"{name}: {each}" for each in (*findings(page), *overflow(page))]
-        page.close()
+        wrong += [f"{name}: {each}" for each in every_face(page, f"machines-{name}")]
     assert wrong == []
 
 
