@@ -53,13 +53,13 @@ def test_a_machine_is_created_by_name_and_address_with_its_plan_shown_first(
         "select id from hosts_jobstep where state = 'done' and job_id = (select max(id) from hosts_job)"
     )
     page.get_by_role("button", name=f"Approve and create {NEW}").click()
-    expect(page.locator("ol.steps li.done")).to_have_count(len(shown), timeout=30_000)
+    expect(page.locator("ol.steps li.done")).to_have_count(len(shown))
     expect(page.get_by_text("Done.", exact=True)).to_be_visible()
 
 
 def test_the_new_machine_lets_its_key_in_by_ssh(demo: Demo):
     key = demo.state["operator_ssh_key"]
-    assert until(lambda: demo.ssh(ADDRESS, "hostname", place="vpn", key=key).stdout.strip() == NEW, 20)
+    assert until(lambda: demo.ssh(ADDRESS, "hostname", place="vpn", key=key).stdout.strip() == NEW)
 
 
 def test_a_published_service_answers_and_an_unpublished_one_is_cut(demo: Demo, signed_in: Callable[..., Page]):
@@ -96,11 +96,11 @@ def apply(demo: Demo, page: Page) -> None:
     page.get_by_role("button", name="Apply on trial").click()
     page.wait_for_url("**/firewall/trial/**")
     keep = page.locator("#keep")
-    expect(keep).to_have_text(re.compile(r"Keep revision \d+"), timeout=30_000)
+    expect(keep).to_have_text(re.compile(r"Keep revision \d+"))
     number = int(keep.inner_text().split()[-1])
     keep.click()
     live = ("select state from firewall_revision where number = ?", number)
-    assert until(lambda: demo.sql(*live) == [("live",)], 20)
+    assert until(lambda: demo.sql(*live) == [("live",)])
 
 
 def test_every_action_stands_in_the_log_with_who_what_why_and_commands(demo: Demo):

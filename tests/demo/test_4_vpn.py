@@ -44,7 +44,7 @@ def become(demo: Demo, name: str) -> None:
     """Have the vpn namespace be that client."""
     command = (sys.executable, "-m", "demo.vpn", "--name", NAME, name)
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=30)
-    assert until(lambda: in_(demo), 15), f"{name} does not get in"
+    assert until(lambda: in_(demo)), f"{name} does not get in"
 
 
 def added(demo: Demo, name: str, *more: str) -> None:
@@ -87,7 +87,7 @@ def test_the_panel_is_reached_through_the_tunnel_alone(demo: Demo) -> None:
     assert address(demo) == "10.10.95.2"
     assert in_(demo)
     assert not demo.opens("10.10.95.38", 8000, "internet")
-    assert until(lambda: "in from 203.0.113.7" in demo.fridu("vpn").stdout, 15), demo.fridu("vpn").stdout
+    assert until(lambda: "in from 203.0.113.7" in demo.fridu("vpn").stdout), demo.fridu("vpn").stdout
     assert demo.pid("openvpn")
     assert demo.pid("openvpn-client")
 
@@ -95,8 +95,8 @@ def test_the_panel_is_reached_through_the_tunnel_alone(demo: Demo) -> None:
 def test_the_panel_stays_while_openvpn_starts_again(demo: Demo) -> None:
     panel, server = demo.pid("panel"), demo.pid("openvpn")
     os.kill(server, signal.SIGKILL)
-    assert until(lambda: demo.pid("openvpn") not in (0, server), 10)
-    assert until(lambda: in_(demo), 20)
+    assert until(lambda: demo.pid("openvpn") not in (0, server))
+    assert until(lambda: in_(demo))
     assert demo.pid("panel") == panel
 
 
@@ -119,7 +119,7 @@ def test_a_revoked_peer_is_out_within_seconds_and_for_ever(demo: Demo) -> None:
     # Longer than OpenVPN's own patience: it has come again by then, with the same certificate, and was refused.
     assert stays_out(demo, 12)
     assert "AUTH_FAILED" in (ROOT / "var" / NAME / "log" / "openvpn-client.log").read_text()
-    assert until(lambda: "still in" not in demo.fridu("vpn").stdout, 10)
+    assert until(lambda: "still in" not in demo.fridu("vpn").stdout)
 
 
 def test_it_is_out_even_where_openvpn_cannot_be_told(demo: Demo) -> None:
@@ -162,7 +162,7 @@ def test_a_name_that_is_no_peer_does_not_get_in(demo: Demo) -> None:
     command = (sys.executable, "-m", "demo.vpn", "--name", NAME, "stranger")
     subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=30)
     log = Path(ROOT / "var" / NAME / "log" / "openvpn-client.log")
-    assert until(lambda: log.read_text().count("AUTH_FAILED") > 1, 10)
+    assert until(lambda: log.read_text().count("AUTH_FAILED") > 1)
     assert not in_(demo)
 
 
@@ -177,4 +177,4 @@ def test_a_port_the_rules_close_is_closed_for_who_is_in(demo: Demo) -> None:
         assert stays_out(demo, 4)
     finally:
         demo.in_ns("dom0", "iptables", "-I", "fr-dom0", str(number), *spec)
-    assert until(lambda: in_(demo), 20)
+    assert until(lambda: in_(demo))

@@ -30,7 +30,7 @@ def loaded(demo: Demo) -> str:
 def test_a_rule_and_a_switch_changed_by_hand_are_told_and_restored(demo: Demo):
     rules(demo, "-I", "fr-zin", "1", *BY_HAND.split())
     demo.in_ns("dom0", "sysctl", "-w", "net.ipv4.conf.all.rp_filter=0")
-    assert until(lambda: BY_HAND in told(demo) and "rp_filter is 0 instead of 1" in told(demo), 20), told(demo)
+    assert until(lambda: BY_HAND in told(demo) and "rp_filter is 0 instead of 1" in told(demo)), told(demo)
     shown = demo.fridu("firewall", "show").stdout
     assert f"somebody added a rule to what machines may ask of dom0: {BY_HAND}" in shown
     done = demo.fridu("firewall", "apply", "--yes")
@@ -43,7 +43,7 @@ def test_a_rule_and_a_switch_changed_by_hand_are_told_and_restored(demo: Demo):
 
 def test_what_was_added_by_hand_is_adopted_as_an_own_rule(demo: Demo):
     rules(demo, "-A", "fr-before-forwarding", "-d", "10.10.1.99/32", "-j", "DROP")
-    assert until(lambda: "10.10.1.99" in told(demo), 20), told(demo)
+    assert until(lambda: "10.10.1.99" in told(demo)), told(demo)
     demo.python(
         "from accounts.models import User; from audit.log import Actor; from firewall import trials;"
         "from hosts.models import Host; u = User.objects.get(username='fulup');"

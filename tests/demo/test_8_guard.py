@@ -191,7 +191,7 @@ def recover(demo: Demo, found: list[Blow]) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     there = [blow.who for blow in found if blow.who != "database"]
-    assert until(lambda: all(demo.pid(who) for who in there), 20)
+    assert until(lambda: all(demo.pid(who) for who in there))
 
 
 def test_at_any_blow_the_confirmed_revision_is_live_or_the_new_one_was_confirmed(demo: Demo, operator: Operator):
@@ -251,7 +251,7 @@ def on_trial(demo: Demo, asked: dict[str, Any]) -> str:
     """The nonce of the trial that was asked for, once it is loaded."""
     assert "key" in asked, asked
     row = ("select nonce from firewall_revision where id = ? and state = 'trial'", asked["key"])
-    found = until(lambda: demo.sql(*row), 20, every=0.02)
+    found = until(lambda: demo.sql(*row), every=0.02)
     assert found, demo.sql("select id, kind, state, message, note from hosts_job where id >= ?", asked["job"])
     return str(found[0][0])
 
@@ -324,7 +324,7 @@ def admin(demo: Demo) -> Iterator[Admin]:
     made = Admin(demo)
     login = demo.state["logins"]["operator"]
     # The test before may have ended with the panel being started again.
-    assert until(lambda: made.ask("GET", "/sign-in/", anew=True)["status"] == 200, 30)
+    assert until(lambda: made.ask("GET", "/sign-in/", anew=True)["status"] == 200)
     made.ask("POST", "/sign-in/", login=login["user"], password=login["password"])
     assert made.ask("GET", "/firewall/")["status"] == 200
     yield made
@@ -356,7 +356,7 @@ def test_a_revision_that_closes_the_way_to_the_panel_cannot_be_kept_from_there_a
     )
     assert in_force() == before
     assert until(lambda: differing(demo, before) == [], 2)
-    assert until(lambda: admin.ask("GET", "/firewall/", anew=True, patience_s=3)["status"] == 200, 30), (
+    assert until(lambda: admin.ask("GET", "/firewall/", anew=True, patience_s=3)["status"] == 200), (
         "the way is open again"
     )
     assert until(lambda: demo.sql("select state from firewall_revision where id = ?", asked["key"]) == [("returned",)])
@@ -368,7 +368,7 @@ def test_machines_come_start_and_go_while_a_revision_is_on_trial_and_stay_so_aft
     demo: Demo, operator: Operator
 ):
     def answers(address: str, name: str) -> bool:
-        return bool(until(lambda: demo.greeting(address, 2525, "vpn").startswith(f"220 {name}"), 15))
+        return bool(until(lambda: demo.greeting(address, 2525, "vpn").startswith(f"220 {name}")))
 
     for name, address in (("Early", "10.10.1.70"), ("Leaves", "10.10.1.71")):
         assert demo.fridu("create", f"vmname={name}", f"vmip={address}", "--yes").returncode == 0
@@ -384,7 +384,7 @@ def test_machines_come_start_and_go_while_a_revision_is_on_trial_and_stay_so_aft
     assert answers("10.10.1.70", "Early")
     assert pointer("pending"), "still on trial"
     operator("take_back", seconds=5)
-    assert until(over, 10)
+    assert until(over)
     assert differing(demo, in_force()) == []
     for address, name in (("10.10.1.72", "Late"), ("10.10.1.70", "Early")):
         assert answers(address, name)
