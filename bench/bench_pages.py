@@ -51,7 +51,7 @@ PAGES = (
     "/zones/",
     "/firewall/services/",
     "/firewall/services/?by=machine",
-    "/firewall/services/?q=app7",
+    "/firewall/services/?q=app1",
     "/firewall/",
     "/firewall/policy/",
     "/firewall/policy/?source=z1&target=z2",
