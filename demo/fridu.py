@@ -8,19 +8,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from demo.enter import become, inside
-from demo.layout import INSIDE, Layout, Problem
+from demo.layout import INSIDE, PROJECT, Layout, Problem
+from demo.processes import recorded
 
 
 def main(words: Sequence[str]) -> None:
     """Become `bin/fridu words` inside; where that can't be, say why and end with 1."""
-    layout = Layout()
     try:
+        layout = chosen()
         if os.geteuid() != 0:
             raise Problem("The demo's command line is root's, like its dom0: sudo bin/fridu …")
         argv = inside(layout, str(INSIDE / "bin" / "fridu"), *handed_in(words))
     except Problem as problem:
         sys.exit(f"FATAL {problem}")
     become(layout, argv)
+
+
+def chosen(project: Path = PROJECT) -> Layout:
+    """The demo that is meant: the one FRIDU_DEMO names, else the one that runs. Raises Problem where several do."""
+    if name := os.environ.get("FRIDU_DEMO"):
+        return Layout(name=name, project=project)
+    there = [Layout(name=path.parent.name, project=project) for path in sorted(project.glob("var/*/state.json"))]
+    running = [layout for layout in there if "keeper" in recorded(layout)]
+    if len(running) > 1:
+        names = " or ".join(layout.name for layout in running)
+        raise Problem(f"Several demos run. Say which: fridu --demo {names} …")
+    return (running or there or [Layout(project=project)])[0]
 
 
 def handed_in(words: Sequence[str]) -> list[str]:

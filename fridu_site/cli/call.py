@@ -64,6 +64,7 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   createoperator NAME     a new operator with a one-time password
   audit verify            walk the log's chain
 
+Beside running demos, first of all: --demo NAME, or FRIDU_DEMO=NAME, says which is meant.
 Ends with 0 when what was asked is so, 1 when it was refused or failed, 2 for a command it does not understand."""
 
 # What terminals act upon (C0 and C1 without tab and line end), and what turns the reading direction.

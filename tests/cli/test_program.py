@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,7 +13,9 @@ import pytest
 from django.db import OperationalError
 
 from demo.__main__ import _runs_already
-from demo.fridu import handed_in
+from demo.fridu import chosen, handed_in
+from demo.layout import Problem
+from demo.processes import start_time
 from fridu_site.cli import database
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,6 +133,50 @@ def test_a_demo_that_was_killed_is_said_to_be_down(fridu, clone):
     (clone / "var" / "demo" / "state.json").write_text("{}")
     done = fridu("jobs", program=(clone / "bin" / "fridu",))
     assert (done.returncode, done.stderr) == (1, "FATAL The demo “demo” is not running; bin/demo starts it.\n")
+
+
+@pytest.fixture
+def demos(tmp_path):
+    """Demos that run, and one that was killed, as their keepers leave them; this process stands for a keeper."""
+
+    def make(*running: str) -> Path:
+        for name in ("dead", *running):
+            run = tmp_path / "var" / name / "run"
+            run.mkdir(parents=True)
+            (run.parent / "state.json").write_text("{}")
+            keeper = {"pid": os.getpid(), "started": start_time(os.getpid()) if name in running else 1}
+            (run / "pids.json").write_text(json.dumps({"keeper": keeper}))
+        return tmp_path
+
+    return make
+
+
+def test_the_one_demo_that_runs_is_found_whatever_its_name(demos, monkeypatch):
+    monkeypatch.delenv("FRIDU_DEMO", raising=False)
+    assert chosen(demos("other")).name == "other"
+
+
+def test_of_several_demos_it_asks_which_and_takes_the_one_that_is_named(demos, monkeypatch):
+    monkeypatch.delenv("FRIDU_DEMO", raising=False)
+    project = demos("demo", "other")
+    with pytest.raises(Problem, match=r"Several demos run\. Say which: fridu --demo demo or other"):
+        chosen(project)
+    monkeypatch.setenv("FRIDU_DEMO", "other")
+    assert chosen(project).name == "other"
+
+
+@pytest.mark.parametrize("named", [("--demo", "other"), ("--demo=other",), ()])
+def test_a_demo_that_is_named_is_entered(fridu, clone, named):
+    (clone / "demo").mkdir()
+    (clone / "demo" / "__init__.py").touch()
+    (clone / "demo" / "fridu.py").write_text(
+        "import os\ndef main(words):\n    print(words, os.environ['FRIDU_DEMO'])\n"
+    )
+    by_name = {} if named else {"FRIDU_DEMO": "other"}
+    done = fridu(*named, "jobs", "a b", program=(clone / "bin" / "fridu",), **by_name)
+    assert done.stdout == "['jobs', 'a b'] other\n", done.stderr
+    alone = fridu("--demo", program=(clone / "bin" / "fridu",))
+    assert "--demo needs the name of a demo" in alone.stderr
 
 
 def test_a_bare_checkout_says_what_to_do_and_stays_bare(fridu, clone):
