@@ -1,4 +1,5 @@
-"""Sites the firewall's tests share: the three samples, with the host facts no rule file states."""
+"""What the firewall's tests share: the three samples, with the host facts no rule file states; one service and who
+wished for it."""
 
 from __future__ import annotations
 
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from audit.log import Actor
 from firewall import importer
+from firewall.models import PublishedService, Revision
 from firewall.specs import Site, Vpn
+from tests.firewall import says
 
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "fixtures"
@@ -34,6 +38,21 @@ def production() -> Site:
 @pytest.fixture
 def guru() -> Site:
     return site_of("guru")
+
+
+@pytest.fixture
+def me(fulup) -> Actor:
+    return Actor(id=fulup.pk, name="fulup")
+
+
+@pytest.fixture
+def web(me, host, zones, web_dom) -> PublishedService:
+    return says.publish(me, host, zones, web_dom)
+
+
+@pytest.fixture
+def live(me, host, web) -> Revision:
+    return says.in_force(me, host, why="begin")
 
 
 def check_golden(name: str, text: str) -> None:

@@ -1,11 +1,12 @@
-"""What a host says of its firewall, for tests that have none: booked as the worker or the watcher would."""
+"""What an operator wishes and what a host says of its firewall, for tests that have none: booked as the worker or the
+watcher would."""
 
 from __future__ import annotations
 
 from dom0 import trial
 from dom0.trial import Outcome, Pending, Standing
-from firewall import booking, trials
-from firewall.models import Revision
+from firewall import booking, services, trials
+from firewall.models import PublishedService, Revision
 from hosts.models import Host, Job
 
 NONCE = "f00d" * 8
@@ -57,3 +58,16 @@ def in_force(actor, host: Host, **words) -> Revision:
     kept(revision)
     revision.refresh_from_db()
     return revision
+
+
+def publish(me, host, zones, machine, **changes) -> PublishedService:
+    """An operator's wish: port 80 of zDominig's address leads to the machine, or what `changes` say instead."""
+    wish = {
+        "name": "DomiWEB",
+        "proto": "tcp",
+        "port": 80,
+        "external": zones["zDominig"].external,
+        "target": machine,
+        "target_port": 8080,
+    }
+    return services.service_publish(me, host=host, **{**wish, **changes})

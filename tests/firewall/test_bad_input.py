@@ -9,7 +9,6 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from audit.log import Actor
 from audit.models import Entry
 from firewall import services
 from firewall.models import PolicyCell, PublishedService, ZoneRestriction
@@ -19,11 +18,6 @@ from zones.models import NetworkSeen, Zone
 from zones.services import zone_create
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def me(fulup) -> Actor:
-    return Actor(id=fulup.pk, name="fulup")
 
 
 @pytest.fixture

@@ -22,11 +22,8 @@ from firewall.plan import Wish
 from firewall.specs import Site
 from hosts.models import Job, JobStep
 from tests.firewall import says
+from tests.firewall.says import publish
 from tests.firewall.test_plan import applied, wished
-from tests.firewall.test_trials import live as live
-from tests.firewall.test_trials import me as me
-from tests.firewall.test_trials import publish
-from tests.firewall.test_trials import web as web
 
 NF = "net.bridge.bridge-nf-call-iptables"
 

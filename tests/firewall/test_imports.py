@@ -22,11 +22,6 @@ WEB = "CreateApp NAME=FulupWEB ZONE=zFulup EXT=tcp:80 INT=10.10.1.3:8080\n"
 
 
 @pytest.fixture
-def me(fulup) -> Actor:
-    return Actor(id=fulup.pk, name="fulup")
-
-
-@pytest.fixture
 def isp(me, host):
     """The production sample, imported."""
     address_sync(host)

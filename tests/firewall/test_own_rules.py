@@ -148,11 +148,6 @@ def test_a_site_with_a_wrong_own_rule_is_not_applied(production: Site) -> None:
 # --- its trial --------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def me(fulup) -> Actor:
-    return Actor(id=fulup.pk, name="fulup")
-
-
 def ask(me, host, **changes) -> Job:
     return own_rules.custom_add(
         me, host, **{"place": "before-input", "rule": RULE, "reason": "node exporter", **changes}

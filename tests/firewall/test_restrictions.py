@@ -14,11 +14,6 @@ from firewall.specs import Ports
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def me(fulup) -> Actor:
-    return Actor(id=fulup.pk, name="fulup")
-
-
 def tune(me, zone, **changes) -> ZoneRestriction:
     wish = {"name": "NOSMTP", "direction": "out", "action": "DROP", "proto": "tcp", "port": 25, "reason": "spam"}
     return services.restriction_add(me, zone=zone, **{**wish, **changes})

@@ -12,31 +12,9 @@ from firewall import imports, rows, services, trials
 from firewall.models import PolicyCell, PublishedService
 from firewall.specs import Cell, Ports
 from tests.firewall.conftest import sample
-from tests.firewall.says import in_force
+from tests.firewall.says import in_force, publish
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def me(fulup) -> Actor:
-    return Actor(id=fulup.pk, name="fulup")
-
-
-@pytest.fixture
-def web(me, host, zones, web_dom) -> PublishedService:
-    return publish(me, host, zones, web_dom)
-
-
-def publish(me, host, zones, machine, **changes) -> PublishedService:
-    wish = {
-        "name": "DomiWEB",
-        "proto": "tcp",
-        "port": 80,
-        "external": zones["zDominig"].external,
-        "target": machine,
-        "target_port": 8080,
-    }
-    return services.service_publish(me, host=host, **{**wish, **changes})
 
 
 def test_a_published_service_is_a_wish_and_an_entry_in_the_log(web, host) -> None:

@@ -24,37 +24,10 @@ from hosts.kinds import kind_of
 from hosts.models import Job, JobStep
 from hosts.services import job_create
 from tests.firewall import says
-from tests.firewall.says import NONCE
+from tests.firewall.says import NONCE, publish
 
 pytestmark = pytest.mark.django_db
 CONFIG = HostConfig(name="ns3100421", libvirt="lxc:///system", volumes="/v", state="/s")
-
-
-@pytest.fixture
-def me(fulup) -> Actor:
-    return Actor(id=fulup.pk, name="fulup")
-
-
-@pytest.fixture
-def web(me, host, zones, web_dom) -> PublishedService:
-    return publish(me, host, zones, web_dom)
-
-
-def publish(me, host, zones, machine, **changes) -> PublishedService:
-    wish = {
-        "name": "DomiWEB",
-        "proto": "tcp",
-        "port": 80,
-        "external": zones["zDominig"].external,
-        "target": machine,
-        "target_port": 8080,
-    }
-    return services.service_publish(me, host=host, **{**wish, **changes})
-
-
-@pytest.fixture
-def live(me, host, web) -> Revision:
-    return says.in_force(me, host, why="begin")
 
 
 @pytest.fixture
