@@ -11,6 +11,7 @@ from collections import Counter as Sum
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Any
 
 from django.utils import timezone
 
@@ -65,19 +66,19 @@ def _object(chain: str, rule: str) -> Key | None:
     return None
 
 
-def of(host: Host) -> Mapping[Key, Count]:
-    """What was counted this week, by (kind, name); 1 query."""
+def of(host: Host, **only: Any) -> Mapping[Key, Count]:
+    """What was counted this week, by (kind, name); 1 query. `only` narrows it: kind=…, name__in=…."""
     return {
         (row.kind, row.name): Count(count=row.count, since=row.week, begun=_within(row.week, row.begun))
-        for row in Counter.objects.filter(host=host, week=_monday())
+        for row in Counter.objects.filter(host=host, week=_monday(), **only)
     }
 
 
-def told(host: Host) -> Mapping[Key, str]:
+def told(host: Host, **only: Any) -> Mapping[Key, str]:
     """The same in words: "412 connections since Monday"; "none yet, counted since today 14:02"."""
     words = {Counter.Kind.SERVICE: "connection"}
     found = {}
-    for (kind, name), each in of(host).items():
+    for (kind, name), each in of(host, **only).items():
         word = words.get(Counter.Kind(kind), "packet")
         if each.begun and not each.count:
             found[(kind, name)] = f"none yet, counted since {_moment(each.begun)}"

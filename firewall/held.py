@@ -81,7 +81,7 @@ def restrictions(host: Host) -> tuple[Heap, ...]:
     specs = {spec for _, spec in wished}
     named = {(r.zone, r.name): says(r) for r in base}
     kept = {(r.zone, r.name) for r in specs}
-    met = counters.told(host)
+    met = counters.told(host, kind=Counter.Kind.RESTRICTION)
     return tuple(
         Heap(
             title=zone.name,
@@ -125,7 +125,7 @@ def own_rules(host: Host) -> tuple[Heap, ...]:
     wished = list(CustomRule.objects.filter(host=host).select_related("author"))
     known = {(row.place, row.rule) for row in wished}
     site = rows.site_of(host) if wished else Site()
-    met = counters.told(host) if wished else {}
+    met = counters.told(host, kind=Counter.Kind.CUSTOM) if wished else {}
     return tuple(
         Heap(
             title=place,

@@ -130,8 +130,8 @@ def listing(host: Host, sifted: Filter, page: str | None) -> Listing:
     zones = {zone.number: zone for zone in Zone.objects.filter(host=host)}
     gone = [service for name, service in base.items() if name not in names] if found.number == 1 else []
     machines = _machines(host, [*(row.target for row in found), *(service.target for service in gone)])
-    told = counters.told(host)
-    counted = {name: words for (kind, name), words in told.items() if kind == Counter.Kind.SERVICE}
+    told = counters.told(host, kind=Counter.Kind.SERVICE, name__in=[row.name for row in found])
+    counted = {name: words for (_, name), words in told.items()}
     lines = [replace(_line(row, base, machines), counted=counted.get(row.name, "")) for row in found]
     closing = (_closing(service, machines, zones) for service in gone)
     return Listing(
