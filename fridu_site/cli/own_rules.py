@@ -11,10 +11,11 @@ from dom0.errors import Refused
 from firewall import own_rules
 from firewall.models import CustomRule
 from firewall.own_rules import Wanted
+from firewall.specs import PLACES
 from fridu_site.cli import call as typed
 from fridu_site.cli.call import Call, Misunderstood
 from fridu_site.cli.follow import follow
-from hosts.models import Host
+from hosts.models import Host, Job
 
 TAKES = ("place", "rule", "expires")
 LIKE = "fridu rules add place=before-input rule='-p tcp --dport 9100 -j ACCEPT' --reason 'node exporter'"
@@ -76,7 +77,7 @@ def _remove(call: Call, host: Host) -> int:
     return 0
 
 
-def _followed(call: Call, job: own_rules.Job, done: str) -> int:
+def _followed(call: Call, job: Job, done: str) -> int:
     code = follow(call, job)
     if code == 0:
         call.say(f"The rule loads and {done}. It takes effect with: fridu firewall apply")
@@ -95,7 +96,7 @@ def _row(call: Call, host: Host) -> CustomRule:
 
 
 def _demand_place(place: str) -> None:
-    if place not in own_rules.specs.PLACES:
+    if place not in PLACES:
         raise Misunderstood(f"place={place} is none. There are {own_rules.PLACES}.")
 
 
