@@ -3,13 +3,15 @@
     python -m bench.bench_firewall [--sizes 10,100,1000,5000] [--rounds 5] [--ways …]
 
 Root needed; works in a room of its own (bench/room.py). Each apply changes the target of every service, except
-"one service", which moves one. Times are medians, ways interleaved, ratios of the same run.
+"one service", which moves one, part by part. Times are medians, ways interleaved, ratios of the same run.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
+import os
 import selectors
 import socket
 import statistics
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 from bench import peers, room, sites
 from bench.peers import BARE, PEERS, Argv, Way
@@ -132,23 +135,82 @@ def demand(way: str, wished: Site) -> None:
         sys.exit(f"{way} did not load {len(missing)} of {len(wished.services)} services, such as {missing[0]}")
 
 
-def one_service(config: HostConfig, size: int, rounds: int, folder: Path) -> tuple[list[float], list[float]]:
-    """Milliseconds to move one service: Fridu; and re-declaring that chain of a hand-written file by hand."""
-    ours, theirs = [], []
-    changed = size // 2
-    for number in range(rounds + 1):
-        wished = sites.site(size, moved=range(changed, changed + number % 2))
-        looked(config)
-        ours.append(timed(lambda wished=wished: fridu(config, wished)))  # type: ignore[misc]
-    clean()
-    run(BARE.write(sample(size, moved=False), folder))
-    for number in range(rounds + 1):
-        wished = sites.site(size, moved=range(changed, changed + number % 2))
-        path = folder / "chain.rules"
-        path.write_text(peers.one_chain(wished, wished.services[changed].zone or 1))
-        argv = ("iptables-restore", "--noflush", str(path))
-        theirs.append(timed(lambda argv=argv: run(argv)))  # type: ignore[misc]
-    return ours[1:], theirs[1:]
+PARTS = ("compile", "look, nothing loaded since", "look, a foreign rule since", "look at everything", "compare")
+LOAD, SAME, EXPERT = "load", "the same chain by hand", "an expert's chain by hand"
+
+
+def one_service(config: HostConfig, size: int, rounds: int, folder: Path) -> dict[str, float]:
+    """Median ms of each part of moving one service more, and of doing it by hand, interleaved.
+
+    By hand is the very text that Fridu found to be needed, and the chain of a hand-written file in a network of its
+    own.
+    """
+    taken: dict[str, list[float]] = {}
+    ours, hand = Path("/proc/thread-self/ns/net").open(), Path("/run/netns/hand")  # noqa: SIM115
+    run(("ip", "netns", "add", hand.name))
+    with ours, hand.open() as theirs:
+        enter(theirs)
+        run(BARE.write(sites.site(size), folder))
+        enter(ours)
+        for number in range(1, min(rounds, 2 * size) + 1):
+            moved = range(number) if number <= size else range(number - size, size)
+            found = _one_more(config, sites.site(size, moved=moved), folder)
+            enter(theirs)
+            changed = sites.site(size, moved=moved).services[(number - 1) % size]
+            path = folder / "chain.rules"
+            path.write_text(peers.one_chain(sites.site(size, moved=moved), changed.zone or 1))
+            found[EXPERT] = timed(lambda path=path: run(("iptables-restore", "--noflush", str(path))))  # type: ignore[misc]
+            enter(ours)
+            for part, ms in found.items():
+                taken.setdefault(part, []).append(ms)
+    run(("ip", "netns", "delete", hand.name))
+    return {part: statistics.median(ms) for part, ms in taken.items()}
+
+
+def _one_more(config: HostConfig, wished: Site, folder: Path) -> dict[str, float]:
+    found = {PARTS[3]: timed(lambda: [policy._live(family) for family in FAMILIES])}
+    looked(config)
+    run(("iptables", "-A", "OUTPUT", "-d", "192.0.2.1", "-j", "ACCEPT"))
+    found[PARTS[2]] = timed(lambda: looked(config))
+    live = policy.live(config, FAMILIES)
+    chains.ours(live["v4"])  # as the look at the end of the job before did
+    began = time.perf_counter()
+    files = render.files(wished)
+    found[PARTS[0]] = (time.perf_counter() - began) * 1000
+    found[PARTS[1]] = timed(lambda: looked(config))
+    began = time.perf_counter()
+    same = render.bridge_loaded(files.bridge, live["bridge"]) and chains.ours(live["v6"]) == chains.wanted(files.v6)
+    differs = chains.ours(live["v4"]) != chains.wanted(files.v4)
+    spliced = chains.splice(files.v4, live["v4"])
+    found[PARTS[4]] = (time.perf_counter() - began) * 1000
+    if not (same and differs):
+        sys.exit("one moved service has to change the IPv4 rules and nothing else")
+    argv = ("iptables-restore", "--noflush")
+    found[LOAD] = timed(lambda: runner.run(argv, stdin=spliced))
+    demand(FRIDU, wished)
+    path = folder / "same.rules"
+    path.write_text(spliced)
+    found[SAME] = timed(lambda: run((*argv, str(path))))
+    return found
+
+
+def enter(network: TextIO) -> None:
+    """Go into a network namespace, with all that is started from now on."""
+    if ctypes.CDLL(None, use_errno=True).setns(network.fileno(), 0):
+        raise OSError(ctypes.get_errno(), "setns")
+
+
+def one_service_rows(found: dict[str, float]) -> dict[str, str]:
+    warm = sum(found[part] for part in (PARTS[0], PARTS[1], PARTS[4], LOAD))
+    wholes = {
+        "whole, nothing loaded since": warm,
+        "whole, a foreign rule since": warm - found[PARTS[1]] + found[PARTS[2]],
+        "whole, everything looked at": warm - found[PARTS[1]] + found[PARTS[3]],
+    }
+    rows = {part: f"{ms:.1f} ms" for part, ms in found.items()}
+    for name, ms in wholes.items():
+        rows[name] = f"{ms:.1f} ms ({ms / found[SAME]:.2f}×; {ms / found[EXPERT]:.2f}× the expert's)"
+    return rows
 
 
 # the first packet of a connection
@@ -269,13 +331,14 @@ def inside(sizes: list[int], rounds: int, only: list[str]) -> None:
     servers = wire()
     folder = Path(tempfile.mkdtemp())
     config = HostConfig(name="bench", libvirt="test:///default", volumes=str(folder), state=str(folder))
+    print(f"load of the box at the start: {os.getloadavg()[0]:.1f}\n")
     ways = [w for w in PEERS if w is BARE or not only or any(w.name.startswith(o) for o in only)]
     table = {size: apply_all(config, size, rounds, folder, ways) for size in sizes}
     print(f"every service changed, applied: median ms (ratio to the bare file by hand), n={rounds}\n")
     _table(["way", *(f"{n} services" for n in sizes)], [_row(n, table) for n in (FRIDU, *(w.name for w in ways))])
     rest = [_rest(config, size, rounds, folder) for size in sizes]
     print("\nbesides\n")
-    _table(["services", *rest[0]], [[str(size), *row.values()] for size, row in zip(sizes, rest, strict=True)])
+    _table(["services", *map(str, sizes)], [[name, *(row[name] for row in rest)] for name in rest[0]])
     for server in servers:
         server.kill()
 
@@ -310,16 +373,15 @@ def _row(name: str, table: dict[int, dict[str, float]]) -> list[str]:
 def _rest(config: HostConfig, size: int, rounds: int, folder: Path) -> dict[str, str]:
     clean()
     join()
-    ours, theirs = one_service(config, size, rounds, folder)
-    mine, by_hand = statistics.median(ours), statistics.median(theirs)
+    fridu(config, sample(size, moved=False))
+    one = one_service_rows(one_service(config, size, 4 * rounds, folder))
     clean()
     join()
     fridu(config, sample(size, moved=False))
     dry = statistics.median(timed(lambda: dry_run(config, sample(size, moved=False), folder)) for _ in range(3))
     first, last = first_packet(size)
     return {
-        "one service moved": f"{mine:.0f} ms",
-        "that chain by hand": f"{by_hand:.0f} ms ({mine / by_hand:.2f}×)",
+        **{f"one service: {part}": said for part, said in one.items()},
         "dry run": f"{dry:.0f} ms",
         "first packet, first service": f"{first:.0f} µs",
         "last service": f"{last:.0f} µs ({last / first:.2f}×)",

@@ -9,6 +9,7 @@ restriction does.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
 
@@ -30,15 +31,20 @@ def table(site: Site) -> Table:
     chains, rules = ["fr-dnat", "fr-snat"], list[Rule]()
     for ip, services in groupby(site.published, key=attrgetter("external")):
         rules.append(Rule(chain="fr-dnat", args=f"-d {ip}/32 -j fr-dn-{ip}"))
-        for chain, content in _address(f"fr-dn-{ip}", list(services)):
+        for chain, content in _address(f"fr-dn-{ip}", tuple(services)):
             chains.append(chain)
             rules.extend(content)
     rules.extend(_source(site))
     return Table(name="nat", chains=tuple(chains), rules=tuple(rules))
 
 
-def _address(chain: str, services: list[Service]) -> Iterator[tuple[str, list[Rule]]]:
+@lru_cache(maxsize=16)  # a change concerns one address; a host has few, each with up to some thousand services
+def _address(chain: str, services: tuple[Service, ...]) -> tuple[tuple[str, tuple[Rule, ...]], ...]:
     """The chains of one public address, each with its rules."""
+    return tuple((name, tuple(content)) for name, content in _chains(chain, services))
+
+
+def _chains(chain: str, services: tuple[Service, ...]) -> Iterator[tuple[str, list[Rule]]]:
     if len(services) <= BUCKET_ABOVE:
         yield chain, [_dnat(chain, s) for s in services]
         return
