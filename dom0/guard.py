@@ -133,6 +133,18 @@ def _beat_once(fd: int) -> None:
             manager.sendto(b"WATCHDOG=1", address.replace("@", "\0", 1))
 
 
+def beating(config: HostConfig) -> tuple[str, ...]:
+    """The guards that have beaten lately, by name."""
+    return tuple(name for name in NAMES if _fresh(files.read_text(_beat_path(config, name)) or ""))
+
+
+def _fresh(beat: str) -> bool:
+    try:
+        return trial.boot_time() - float(beat) < STALE_S
+    except ValueError:
+        return False
+
+
 def _end_if_stopped(config: HostConfig, name: str) -> None:
     """A guard that lives and does not beat is of no use; ended, it is started again."""
     path = _beat_path(config, name)

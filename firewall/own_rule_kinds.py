@@ -6,9 +6,9 @@ import hashlib
 import json
 from dataclasses import replace
 
-from dom0 import chains
+from dom0 import chains, guard
 from dom0.host import HostConfig
-from dom0.plan import Draft, Plan
+from dom0.plan import Already, Draft, Plan
 from dom0.policy_files import LOADERS
 from dom0.probe import Scope
 from dom0.state import State
@@ -84,7 +84,18 @@ def _plan(job: Job, state: State, config: HostConfig) -> Plan:
     refuse_unfit(site)  # as an apply does: the rows and the job are no more than what the panel wrote
     if not wanted:
         refuse_missing(site, state)
-    return plan(site, note(config), state, job=job.pk)
+    found = plan(site, note(config), state, job=job.pk)
+    return found if wanted else replace(found, items=(*found.items, guards(guard.beating(config))))
+
+
+def guards(beating: tuple[str, ...]) -> Already:
+    """Said of the host as a whole: without a guard nobody would take a trial back, so no apply begins."""
+    silent = [name for name in guard.NAMES if name not in beating]
+    if not silent:
+        return Already(stage="guard", title="Both guards beat")
+    units = " ".join(f"fridu-guard@{name}" for name in silent)
+    said = "No guard beats, so no apply begins" if not beating else f"Guard {silent[0]} does not beat; the other does"
+    return Already(stage="no guard", title=f"{said}. Start it: systemctl start {units}")
 
 
 def _save(job: Job) -> None:

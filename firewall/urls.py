@@ -20,6 +20,7 @@ app_name = "firewall"
 urlpatterns = [
     path("", changes.changes, name="changes"),
     path("apply/", changes.apply, name="apply"),
+    path("check/", changes.check, name="check"),
     path("trial/", trial.trial, name="trial"),
     path("trial/keep/", trial.keep, name="keep"),
     path("trial/return/", trial.take_back, name="return"),

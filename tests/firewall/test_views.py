@@ -7,16 +7,15 @@ from html import unescape
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from audit.models import Entry
-from firewall import services, trials
+from firewall import own_rule_kinds, services, trials
 from firewall.models import PolicyCell, PublishedService, Revision
 from firewall.specs import Cell
 from hosts.models import Job
 from tests.firewall.conftest import sample
 from tests.firewall.says import in_force
-from tests.firewall.test_services import me as me
-from tests.firewall.test_services import web as web
 
 pytestmark = pytest.mark.django_db
 
@@ -366,3 +365,39 @@ def test_a_placeholder_is_something_to_look_at_and_nothing_left_out(panel) -> No
     assert '<span class="st wait">look at it</span> EXT=MyExternalIP' in page
     assert "left out" not in page
     assert "zone ZA, 10.10.12.0/24 on xen-br1, isolated" in page
+
+
+def test_the_wishes_are_checked_on_the_host_and_the_answer_is_said(panel, host, web) -> None:
+    url = reverse("firewall:changes")
+    assert "not tried on the host yet" in text(panel.get(url))
+    assert panel.post(reverse("firewall:check")).status_code == 302
+    [job] = Job.objects.all()
+    assert (job.kind, job.args) == ("firewall.try", {"rules": []})
+
+    def part() -> str:
+        return text(panel.get(url, headers={"HX-Request": "true", "HX-Target": "check"}))
+
+    assert "being checked" in part()
+    assert 'hx-trigger="every 1s"' in part()
+    job.steps.create(number=1, stage="guard", title="Both guards beat", state="already")
+    Job.objects.update(state="done", ended=timezone.now())
+    assert "the wishes loaded on the host" in part()
+    assert "both guards beat" in part()
+    assert "hx-trigger" not in part()
+    job.steps.update(stage="no guard", title="Guard b does not beat; the other does. Start it: systemctl start x")
+    assert "a guard is missing" in part()
+    Job.objects.update(state="failed", message="iptables-restore: line 7 failed.")
+    assert "iptables-restore: line 7 failed." in part()
+
+
+@pytest.mark.parametrize(
+    ("beating", "stage", "words"),
+    [
+        (("a", "b"), "guard", "Both guards beat"),
+        (("a",), "no guard", "Guard b does not beat; the other does. Start it: systemctl start fridu-guard@b"),
+        ((), "no guard", "No guard beats, so no apply begins. Start it: systemctl start fridu-guard@a fridu-guard@b"),
+    ],
+)
+def test_a_check_says_whether_the_guards_beat(beating, stage, words) -> None:
+    said = own_rule_kinds.guards(beating)
+    assert (said.stage, said.title) == (stage, words)

@@ -14,8 +14,6 @@ from firewall.models import CustomRule, ZoneRestriction
 from hosts.kinds import kind_of
 from hosts.models import Job
 from tests.firewall.says import in_force
-from tests.firewall.test_services import me as me
-from tests.firewall.test_services import web as web
 from tests.firewall.test_views import panel as panel
 from tests.firewall.test_views import text
 

@@ -9,10 +9,7 @@ from django.urls import reverse
 
 from firewall import services
 from firewall.models import PublishedService, Revision
-from tests.firewall.says import in_force
-from tests.firewall.test_services import me as me
-from tests.firewall.test_services import publish
-from tests.firewall.test_services import web as web
+from tests.firewall.says import in_force, publish
 from tests.firewall.test_views import panel as panel
 from tests.firewall.test_views import text
 

@@ -15,9 +15,7 @@ from firewall.drift import Line
 from firewall.models import CustomRule, Revision, Watched
 from hosts.models import Job
 from tests.firewall import says
-from tests.firewall.test_services import me as me
-from tests.firewall.test_services import publish
-from tests.firewall.test_services import web as web
+from tests.firewall.says import publish
 from tests.firewall.test_views import panel as panel
 from tests.firewall.test_views import text
 
