@@ -150,22 +150,27 @@ class Dom0:
         return (self.folder / "said").read_text(errors="replace")
 
     def guard(self) -> None:
-        """Start both guards and keep them running, as a service manager with a watchdog does."""
+        """Start both guards, wait for their first beats, and keep them running, as a service manager does."""
         for name in ("a", "b"):
             self.guards[name] = self.start("dom0.guard", name)
         self.keeper.start()
+        until(lambda: all(self._beat(name) for name in self.guards), 60, f"both guards beat\n{self.said}")
+
+    def _beat(self, name: str) -> str:
+        return files.read_text(f"{self.config.run}/guard/{name}") or ""
 
     def _keep(self) -> None:
-        heard = dict.fromkeys(self.guards, ("", time.monotonic()))
+        """The watchdog: two seconds without a beat, ten for the first one, as Python may start slowly."""
+        heard = dict.fromkeys(self.guards, ("", time.monotonic(), 10.0))
         while not self.ending.wait(0.2):
             for name, process in self.guards.items():
-                beat = files.read_text(f"{self.config.run}/guard/{name}") or ""
+                beat = self._beat(name)
                 if process.poll() is not None:
                     self.guards[name] = self.start("dom0.guard", name)
-                    heard[name] = (beat, time.monotonic())
+                    heard[name] = (beat, time.monotonic(), 10.0)
                 elif beat != heard[name][0]:
-                    heard[name] = (beat, time.monotonic())
-                elif time.monotonic() - heard[name][1] > 2:
+                    heard[name] = (beat, time.monotonic(), 2.0)
+                elif time.monotonic() - heard[name][1] > heard[name][2]:
                     process.kill()
 
     def standing(self) -> trial.Standing:
