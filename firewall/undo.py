@@ -5,6 +5,8 @@ Services have theirs in `services.service_restore`; here are restrictions, cells
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.core.exceptions import ValidationError
 
 from audit.log import Actor
@@ -28,7 +30,7 @@ def restriction_restore(actor: Actor, zone: Zone, name: str) -> ZoneRestriction:
     if was is None:
         raise Refused(f"The revision in force has no restriction {name} on {zone.name}.", note="Add it anew.")
     row = ZoneRestriction.objects.filter(zone=zone, name=name).select_related("zone__host").first()
-    wish = {
+    wish: dict[str, Any] = {
         "zone": zone,
         "name": name,
         "direction": was.direction,

@@ -102,6 +102,7 @@ PAGES = {
     "policy": lambda s: reverse("firewall:policy"),
     "policy-cell": lambda s: reverse("firewall:policy") + "?source=zFulup&target=zDominig",
     "policy-fixed": lambda s: reverse("firewall:policy") + "?source=internet&target=zDominig",
+    "reach": lambda s: reverse("firewall:reach") + "?from=zDominig",
     "restrictions": lambda s: reverse("firewall:restrictions"),
     "restriction": lambda s: reverse("firewall:restriction_change", args=(ZoneRestriction.objects.first().pk,)),
     "customs": lambda s: reverse("firewall:customs"),
