@@ -22,9 +22,10 @@ from firewall import nat
 from firewall.specs import Site
 from tests.host import bare, wire
 from tests.host.bare import DOM0, INET, NEIGHBOUR, ONE, TWO, VPN, VPN_ADDRESS, Card, Layout, Machine, World
+from tests.host.board import Board
 from tests.host.random_site import THREE, UNIVERSE, random_site
 from tests.host.reference import REFUSED, SILENCE, Asker, Place, Question, expected
-from tests.host.wire import Board, Probe, command, inside
+from tests.host.wire import Probe, command, inside
 
 pytestmark = pytest.mark.host
 OTHER_NEIGHBOUR = "203.0.113.254"
