@@ -17,49 +17,22 @@ from firewall.specs import DOM0 as TO_DOM0
 from firewall.specs import INTERNET, Address, Cell, Ports, Restriction, Service, Site, Zone
 from firewall.specs import VPN as FROM_VPN
 from tests.host import bare, wire
-from tests.host.bare import DOM0, HOST, INET, NEIGHBOUR, ONE, TWO, VPN, VPN_ADDRESS, Layout, Machine, World
+from tests.host.bare import DOM0, HOST, INET, NEIGHBOUR, ONE, TWO, VPN, VPN_ADDRESS, Machine, World
+from tests.host.packets import sample
+from tests.host.packets.sample import ADMIN, COMMON, EVIL, WEBDOM, WEBFUL
+from tests.host.packets.sample import FOREIGN as FOREIGN
+from tests.host.packets.sample import REDIS as REDIS
 from tests.host.wire import Probe, ether, inside
 from tests.hostile import craft
 
-EVIL = Machine("evil", "fr4", "xen-br1", "10.10.1.66", "aa:bb:0a:0a:01:42")
-COMMON = Machine("common", "fr1", "xen-br1", "10.10.1.2", "aa:bb:0a:0a:01:02")
-WEBFUL = Machine("webful", "fr2", "xen-br1", "10.10.1.3", "aa:bb:0a:0a:01:03")
-WEBDOM = Machine("webdom", "fr3", "xen-br2", "10.10.2.2", "aa:bb:0a:0a:02:02")
-#: Root in the isolated zone.
-ADMIN = Machine("admin", "fr5", "xen-br3", "10.10.3.5", "aa:bb:0a:0a:03:05")
-#: Interfaces nobody put on the list: of a foreign name, and of a name like ours.
-FOREIGN = Machine("foreign", "foreign0", "xen-br1", "10.10.1.77", "aa:bb:0a:0a:01:4d", known=False)
+#: An interface nobody put on the list, of a name like ours; FOREIGN is one of a foreign name.
 STRAY = Machine("stray", "fr99", "xen-br1", "10.10.1.78", "aa:bb:0a:0a:01:4e", known=False)
-LAYOUT = Layout(
-    zones={"xen-br1": "10.10.1", "xen-br2": "10.10.2", "xen-br3": "10.10.3"},
-    machines=(EVIL, COMMON, WEBFUL, WEBDOM, ADMIN, FOREIGN, STRAY),
-)
+LAYOUT = replace(sample.LAYOUT, machines=(*sample.LAYOUT.machines, STRAY))
 GATEWAYS = ("10.10.1.1", "10.10.2.1", "10.10.3.1")
 FAR = "198.51.100.7"
-SSH, PANEL, REDIS, OTHER = 22, 8000, 6379, 9999
+SSH, PANEL, OTHER = 22, 8000, 9999
 
-SERVERS = (
-    ("common-smtp", COMMON.ns, 2525, False),
-    ("common-udp", COMMON.ns, 5353, True),
-    ("common-dhcp", COMMON.ns, 68, True),
-    ("webful-web", WEBFUL.ns, 8080, False),
-    ("webdom-web", WEBDOM.ns, 8080, False),
-    ("webdom-smtp", WEBDOM.ns, 2525, False),
-    ("webdom-udp", WEBDOM.ns, 5060, True),
-    ("admin-web", ADMIN.ns, 8080, False),
-    ("inet-web", INET, 80, False),
-    ("inet-smtp", INET, 25, False),
-    ("inet-udp", INET, 5353, True),
-    ("inet-dns", INET, 53, True),
-    ("vpn-web", VPN, 80, False),
-    ("dom0-ssh", DOM0, SSH, False),
-    ("dom0-panel", DOM0, PANEL, False),
-    ("dom0-redis", DOM0, REDIS, False),
-    ("dom0-vpnu", DOM0, 44096, True),
-    ("dom0-dns", DOM0, 53, True),
-    ("dom0-dhcp", DOM0, 67, True),
-    ("dom0-other", DOM0, OTHER, True),
-)
+SERVERS = (*sample.SERVERS, ("webdom-smtp", WEBDOM.ns, 2525, False), ("common-dhcp", COMMON.ns, 68, True))
 
 
 def site() -> Site:
