@@ -22,7 +22,8 @@ __all__ = ("BUCKET_ABOVE", "Rule", "Table", "dom0_services", "match", "tables")
 CONNECTIONS_PER_MACHINE = 2000
 PING_LIMIT = "-m limit --limit 20/sec --limit-burst 40"
 CONNLIMIT = f"-m connlimit --connlimit-above {CONNECTIONS_PER_MACHINE} --connlimit-mask 32 --connlimit-saddr -j DROP"
-#: New connections a second: those ended at once count for connlimit no more, but stay in the table for a while.
+#: New connections a second: those ended at once count for connlimit no more, but stay in the table, up to 30 s by the
+#: revision's own sysctl. So one machine has 2,000 + 300 · 30 = 11,000 entries at most, beside its 2,000 open ones.
 NEW_PER_SECOND = 300
 NEWLIMIT = (
     f"-m hashlimit --hashlimit-above {NEW_PER_SECOND}/sec --hashlimit-burst {CONNECTIONS_PER_MACHINE} "
