@@ -66,14 +66,14 @@ class Demo:
     def url(self) -> str:
         return self.state["url"]
 
-    def in_ns(self, place: str, *argv: str, timeout: float = 20) -> subprocess.CompletedProcess[str]:
+    def in_ns(self, place: str, *argv: str, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command in the dom0, internet or vpn namespace."""
         return subprocess.run(
             ("ip", "netns", "exec", self.state["netns"][place], *argv), capture_output=True, text=True, timeout=timeout
         )
 
     def curl(self, url: str, place: str = "internet") -> str:
-        return self.in_ns(place, "curl", "-s", "--max-time", "4", url).stdout
+        return self.in_ns(place, "curl", "-s", "--max-time", "15", url).stdout
 
     def ssh(
         self, address: str, *command: str, place: str = "internet", key: str = ""
@@ -81,7 +81,7 @@ class Demo:
         return self.in_ns(
             place,
             "ssh", "-i", key or self.state["ssh_key"], "-o", "StrictHostKeyChecking=no", "-o", "BatchMode=yes",
-            "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR",
+            "-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=15", "-o", "LogLevel=ERROR",
             f"root@{address}", *command,
         )  # fmt: skip
 
@@ -121,7 +121,7 @@ class Demo:
             "-c",
             wrapped,
         )
-        done = subprocess.run((sys.executable, *argv), capture_output=True, text=True, timeout=60, cwd=ROOT)
+        done = subprocess.run((sys.executable, *argv), capture_output=True, text=True, timeout=120, cwd=ROOT)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.rsplit("\n@", 1)[1])
 

@@ -143,7 +143,7 @@ class established:
     """A TCP connection held open on the Internet's side; `alive` sends a line and waits for an answer."""
 
     CODE = (
-        "import socket,sys\ns=socket.create_connection((sys.argv[1],int(sys.argv[2])),timeout=4)\ns.recv(200)\n"
+        "import socket,sys\ns=socket.create_connection((sys.argv[1],int(sys.argv[2])),timeout=15)\ns.recv(200)\n"
         "for line in sys.stdin:\n"
         "    try:\n        s.settimeout(3);s.sendall(b'NOOP\\r\\n');print('yes' if s.recv(200) else 'no',flush=True)\n"
         "    except OSError:\n        print('no',flush=True)\n"

@@ -43,7 +43,7 @@ def in_(demo: Demo) -> bool:
 def become(demo: Demo, name: str) -> None:
     """Have the vpn namespace be that client."""
     command = (sys.executable, "-m", "demo.vpn", "--name", NAME, name)
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=30)
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=120)
     assert until(lambda: in_(demo)), f"{name} does not get in"
 
 
@@ -104,7 +104,7 @@ def test_a_client_speaks_from_its_own_address_alone(demo: Demo) -> None:
     ours, others = "10.10.95.2", ("10.10.95.9", "10.10.95.38", "10.10.1.2", "198.51.100.77")
     for source in (ours, *others):
         demo.in_ns("vpn", "ip", "address", "add", f"{source}/32", "dev", "tun0")
-        with heard(demo, source, 1.2) as packets:
+        with heard(demo, source, 5 if source == ours else 1.2) as packets:
             demo.in_ns("vpn", "ping", "-c", "3", "-i", "0.2", "-W", "1", "-I", source, "10.10.95.38")
             assert (packets() > 0) == (source == ours), source
 
@@ -131,7 +131,7 @@ def test_it_is_out_even_where_openvpn_cannot_be_told(demo: Demo) -> None:
     try:
         done = demo.fridu("vpn", "revoke", "fulup-tablet")
         assert done.returncode == 0, done.stdout + done.stderr
-        with heard(demo, "10.10.95.45", 1.5) as packets:
+        with heard(demo, "10.10.95.45", 4) as packets:
             assert not in_(demo)
             assert packets() > 0, "its session has ended: the test shows nothing"
         assert stays_out(demo, 3)
@@ -152,7 +152,7 @@ def test_a_user_who_is_deactivated_is_cut_off(demo: Demo) -> None:
         "f = User.objects.get(username='fulup'); user_deactivate(Actor(id=f.pk, name='fulup'), "
         "User.objects.get(username='yann')); out = 1"
     )
-    assert until(lambda: not in_(demo), 5)
+    assert until(lambda: not in_(demo), 20)
     assert stays_out(demo, 8)
     reasons = demo.sql("select reason, state from hosts_job where target_kind = 'vpn revocation' order by id desc")
     assert reasons[0] == ("yann was deactivated", "done")
@@ -160,7 +160,7 @@ def test_a_user_who_is_deactivated_is_cut_off(demo: Demo) -> None:
 
 def test_a_name_that_is_no_peer_does_not_get_in(demo: Demo) -> None:
     command = (sys.executable, "-m", "demo.vpn", "--name", NAME, "stranger")
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=30)
+    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, timeout=120)
     log = Path(ROOT / "var" / NAME / "log" / "openvpn-client.log")
     assert until(lambda: log.read_text().count("AUTH_FAILED") > 1)
     assert not in_(demo)
