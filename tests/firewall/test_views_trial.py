@@ -262,7 +262,7 @@ def test_what_is_wished_and_what_is_found_stand_side_by_side(panel, host, live) 
     wished, found = page.index(GONE.text), page.index("--dport 9 -j ACCEPT")
     assert page.rindex("Wished, and gone", 0, wished) > 0
     assert page.rindex("Found, and not wished", 0, found) > 0
-    assert "a rule of DomiNoSPAM is gone" in page
+    assert "A rule of DomiNoSPAM is gone" in page
     assert reverse("firewall:adopt") not in page  # not all of it can be
     assert "the live rules differ" in text(panel.get(reverse("firewall:changes")))
 
