@@ -2,7 +2,7 @@
 
 argv tuples, stdin closed or fed, a clean environment, a timeout that ends the whole process group. A
 process started here dies with its worker (`setpriv --pdeathsig`): killed half-way, nobody goes on writing.
-What must not be free while such a process still runs (a lock) is handed down to it.
+But for one that holds a lock handed down to it: whoever wants that lock next waits for its end, or ends it.
 """
 
 from __future__ import annotations
@@ -86,16 +86,18 @@ def run(
 
     Raises CommandFailed where the exit code is not in `ok_codes`, the program is missing, or time ran out.
     """
+    handed = _handed.get()
+    tied = () if handed else ("setpriv", "--pdeathsig", "KILL", "--")  # it costs as much as a small load of rules
     environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root", **(env or {})}
     try:
         process = subprocess.Popen(
-            ("setpriv", "--pdeathsig", "KILL", "--", *argv),
+            (*tied, *argv),
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env=environment,
             start_new_session=True,
-            pass_fds=_handed.get(),
+            pass_fds=handed,
         )
     except OSError as error:
         raise CommandFailed(argv, 127, "", str(error)) from error
