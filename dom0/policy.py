@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 
-from dom0 import chains, files, generation, nft_marks, runner
+from dom0 import chains, files, generation, nft_marks, runner, saving
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
 from dom0.members import TABLE
@@ -69,15 +69,14 @@ def _live(family: str) -> str:
     if family == "bridge":
         found = runner.run(("nft", "-t", "list", "table", "bridge", TABLE), ok_codes=(0, 1))
         return found.stdout if found.code == 0 else ""
-    program = {"v4": "iptables-save", "v6": "ip6tables-save"}[family]
-    return chains.normal(runner.run((program,), keep=runner.ALL).stdout)
+    return chains.normal(saving.save(family))
 
 
 def _mended(family: str, save: str, changed: Collection[tuple[str, str]]) -> str | None:
     """Chains printed one by one, in 3 ms each: iptables-save reads all there is, whatever of it it is asked for."""
     if family == "bridge" or len(changed) > ONE_BY_ONE:
         return None
-    program = {"v4": "iptables", "v6": "ip6tables"}[family]
+    program = saving.PROGRAMS[family]
     try:
         for table, chain in changed:
             save = chains.mended(save, table, runner.run((program, "-t", table, "-S", chain), keep=runner.ALL).stdout)
