@@ -92,7 +92,7 @@ def _content(site: Site, source: str, target: str) -> tuple[str, str]:
     cell = site.cell(source, target)
     never = [_never(site, r) for r in site.restrictions if _holds(site, r, source, target)]
     if cell.everything:
-        return (f"all but {', '.join(never)}", "some") if never else ("everything", "all")
+        return (f"everything but {', '.join(never)}", "some") if never else ("everything", "all")
     fixed = "DHCP, DNS, ping" if target == DOM0 and source != VPN else ""
     words = ", ".join(filter(None, (fixed, "" if cell.words == "nothing" else cell.words)))
     return (words, "some") if words else ("closed", "")

@@ -94,7 +94,7 @@ def test_a_port_is_published_tried_and_kept(page_as, fulup, site):
     expect(page.locator("#trial")).to_contain_text("The host notes it as the one in force.")
     ended(Revision.objects.get(number=2), kept=True)
     expect(page.get_by_role("heading", name="Revision 2 is live")).to_be_visible()
-    expect(page.locator("#trial")).to_contain_text("Fulup kept it.")
+    expect(page.locator("#trial")).to_contain_text("Kept by fulup.")
 
 
 def test_the_countdown_runs_and_its_end_is_said(page_as, fulup, site, trial):

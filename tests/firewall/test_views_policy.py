@@ -32,7 +32,7 @@ def test_a_restriction_is_added_shown_in_the_grid_and_taken_out(panel, wish) -> 
     response = panel.post(reverse("firewall:restriction"), {**wish, "port": "25"}, follow=True)
     assert "Drops tcp 25 leaving" in text(response)
     assert "holds when you apply" in text(response)
-    assert 'aria-label="zDominig to Internet: all but tcp 25"' in text(panel.get(reverse("firewall:policy")))
+    assert 'aria-label="zDominig to Internet: everything but tcp 25"' in text(panel.get(reverse("firewall:policy")))
     panel.post(reverse("firewall:restriction_remove", args=(ZoneRestriction.objects.get().pk,)))
     assert not ZoneRestriction.objects.exists()
 
@@ -48,6 +48,17 @@ def test_a_restriction_is_changed_in_place(panel, wish) -> None:
     panel.post(url, {**wish, "port": "25-26", "action": "REJECT", "proto": "both", "address": "10.10.1.0/24"})
     row.refresh_from_db()
     assert (row.action, row.proto, row.port, row.port_last, row.address) == ("REJECT", "both", 25, 26, "10.10.1.0/24")
+
+
+def test_one_that_holds_otherwise_changes_with_the_apply_and_says_how_it_is(panel, me, host, wish, web) -> None:
+    panel.post(reverse("firewall:restriction"), {**wish, "port": "25"})
+    in_force(me, host)
+    panel.post(
+        reverse("firewall:restriction_change", args=(ZoneRestriction.objects.get().pk,)), {**wish, "port": "25-26"}
+    )
+    page = text(panel.get(reverse("firewall:restrictions")))
+    assert "changes when you apply" in page
+    assert page.count("now it drops tcp 25 leaving") == 2  # beside its state, and under it on a phone
 
 
 def test_the_list_says_what_holds_and_what_ends(panel, me, host, wish, web) -> None:
@@ -167,7 +178,7 @@ def test_a_cell_is_led_back_to_what_is_in_force(panel, me, host, web) -> None:
     assert ">Undo<" not in text(panel.get(reverse("firewall:policy") + cell))
     in_force(me, host)
     panel.post(reverse("firewall:cell") + cell, {"may": "all"})
-    assert "Now it is: nothing." in text(panel.get(reverse("firewall:policy") + cell))
+    assert "In force now: nothing." in text(panel.get(reverse("firewall:policy") + cell))
     said = text(panel.post(reverse("firewall:cell_restore") + cell, follow=True))
     assert "zFulup to zDominig stays as it is in force." in said
     assert ">Undo<" not in said
