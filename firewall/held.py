@@ -8,7 +8,7 @@ from typing import Literal
 
 from django.utils import timezone
 
-from firewall import counters, lint, rows
+from firewall import counters, lint, rows, undo
 from firewall.models import Counter, CustomRule, ZoneRestriction
 from firewall.own_rules import Wanted
 from firewall.specs import PLACES, Restriction, Site
@@ -54,6 +54,11 @@ class Held:
     def undo(self) -> str:
         """What the button that leads back to what is in force says; "" where nothing is to be undone."""
         return "Undo" if self.was else "Keep it" if self.row is None else ""
+
+    @property
+    def seen(self) -> str:
+        """What whoever undoes it has seen of it (`undo.refuse_unseen`)."""
+        return undo.seen(self.what, self.was, self.row is None)
 
     @property
     def mark(self) -> str:

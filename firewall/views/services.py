@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
-from firewall import asking, listing, rows, services
+from firewall import asking, listing, rows, services, undo
 from firewall.forms import PortsForm, PublishForm
 from firewall.models import Proto, PublishedService
 from firewall.views.about import host_of, known_host
@@ -109,9 +109,11 @@ def unpublish(request: UserRequest, pk: int) -> HttpResponse:
 @page("service.publish", methods=("POST",))
 def restore(request: UserRequest) -> HttpResponse:
     """Wish a service again as it is in force, whether it was taken out or changed."""
-    host = known_host(request)
+    host, name = known_host(request), request.POST.get("name", "")[:31]
     try:
-        row = services.service_restore(actor_of(request), host, request.POST.get("name", "")[:31])
+        if shown := listing.one(host, name):
+            undo.refuse_unseen(shown.seen, request.POST.get("seen", ""))
+        row = services.service_restore(actor_of(request), host, name)
         messages.success(request, f"{row.name} stays as it is in force.")
     except Refused as error:
         messages.error(request, f"{error.message} {error.note}".strip())

@@ -13,6 +13,7 @@ from firewall import services
 from firewall.models import CustomRule, ZoneRestriction
 from hosts.kinds import kind_of
 from hosts.models import Job
+from tests.firewall.pressed import held
 from tests.firewall.says import in_force
 from tests.firewall.test_views import panel as panel
 from tests.firewall.test_views import text
@@ -164,11 +165,11 @@ def test_a_restriction_is_led_back_to_what_is_in_force(panel, me, host, wish, we
     changed = text(panel.get(reverse("firewall:restrictions")))
     assert "now it drops tcp 25 leaving" in changed
     assert "ends when you apply" not in changed, "it is one restriction, said once"
-    assert "stays as it is in force" in text(panel.post(back, {"name": "NOSMTP"}, follow=True))
+    assert "stays as it is in force" in text(panel.post(back, held(panel, reverse("firewall:restrictions"), back), follow=True))
     assert ZoneRestriction.objects.get().port == 25
     services.restriction_remove(me, ZoneRestriction.objects.get())
     assert "Keep NOSMTP" in text(panel.get(reverse("firewall:restrictions")))
-    panel.post(back, {"name": "NOSMTP"})
+    panel.post(back, held(panel, reverse("firewall:restrictions"), back))
     assert services.pending(host).changes == ()
     assert "has no restriction Other" in text(panel.post(back, {"name": "Other"}, follow=True))
 
@@ -179,7 +180,8 @@ def test_a_cell_is_led_back_to_what_is_in_force(panel, me, host, web) -> None:
     in_force(me, host)
     panel.post(reverse("firewall:cell") + cell, {"may": "all"})
     assert "In force now: nothing." in text(panel.get(reverse("firewall:policy") + cell))
-    said = text(panel.post(reverse("firewall:cell_restore") + cell, follow=True))
+    form = held(panel, reverse("firewall:policy") + cell, reverse("firewall:cell_restore"))
+    said = text(panel.post(reverse("firewall:cell_restore") + cell, form, follow=True))
     assert "zFulup to zDominig stays as it is in force." in said
     assert ">Undo<" not in said
     assert services.pending(host).changes == ()
@@ -195,6 +197,6 @@ def test_an_own_rule_that_was_taken_out_is_kept_after_all(panel, me, host, fulup
     wrong = panel.post(back, {"place": RULE["place"], "rule": "-j ACCEPT"}, follow=True)
     assert "has no such rule in before-input" in text(wrong)
     assert not CustomRule.objects.exists()
-    panel.post(back, RULE)
+    panel.post(back, held(panel, reverse("firewall:customs"), back))
     assert CustomRule.objects.get().reason == "node exporter"
     assert services.pending(host).changes == ()
