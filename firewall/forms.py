@@ -246,6 +246,12 @@ class RestrictionForm(Taking, forms.Form):
         return data
 
 
+class CellPorts(forms.CharField):
+    """Needed where only these ports are open: neither "optional" nor demanded by the browser."""
+
+    depends = True
+
+
 class CellForm(Taking, forms.Form):
     """One cell of the policy grid."""
 
@@ -254,11 +260,11 @@ class CellForm(Taking, forms.Form):
         widget=forms.RadioSelect,
         label="May open",
     )
-    ports = forms.CharField(
+    ports = CellPorts(
         required=False,
         max_length=200,
         label="Ports",
-        help_text="Of “Only these ports”: for example tcp:80, udp:514-520.",
+        help_text="For example tcp:80, udp:514-520.",
         widget=forms.TextInput(attrs={**TYPED, "class": "mono"}),
     )
     both = forms.BooleanField(required=False, label="The same the other way")
@@ -267,6 +273,8 @@ class CellForm(Taking, forms.Form):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
         found: tuple[Ports, ...] = ()
+        if data.get("may") in ("none", "all") and data.get("ports") and "ports" in self.changed_data:
+            self.add_error("ports", "Ports are opened by “Only these ports” alone. Choose that, or empty this field.")
         if data.get("may") == "only":
             try:
                 found = rows.ports_in(data.get("ports", ""))

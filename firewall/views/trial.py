@@ -45,11 +45,13 @@ def _difference(request: UserRequest, shown: Scene, revision: Revision) -> dict[
     before, after = rows.site_in(shown.live), rows.site_in(revision)
     names = rows.machine_names(shown.host)
     changes = words.difference(before, after, names=names)
+    asks = shown.stage in ("applying", "deciding")  # before and after that there is nothing to try
     return {
         "counts": words.counts(changes),
         "heaps": heaps(changes),
         "touched": affected.touched(before, after, names),
-        "tryouts": tryouts(before, after, request.user.get_username()) if shown.moves else (),
+        "tryouts": tryouts(before, after, request.user.get_username()) if asks else (),
+        "asks": asks,
     }
 
 

@@ -165,13 +165,25 @@ def test_a_restriction_is_led_back_to_what_is_in_force(panel, me, host, wish, we
     changed = text(panel.get(reverse("firewall:restrictions")))
     assert "now it drops tcp 25 leaving" in changed
     assert "ends when you apply" not in changed, "it is one restriction, said once"
-    assert "stays as it is in force" in text(panel.post(back, held(panel, reverse("firewall:restrictions"), back), follow=True))
+    assert "stays as it is in force" in text(
+        panel.post(back, held(panel, reverse("firewall:restrictions"), back), follow=True)
+    )
     assert ZoneRestriction.objects.get().port == 25
     services.restriction_remove(me, ZoneRestriction.objects.get())
     assert "Keep NOSMTP" in text(panel.get(reverse("firewall:restrictions")))
     panel.post(back, held(panel, reverse("firewall:restrictions"), back))
     assert services.pending(host).changes == ()
     assert "has no restriction Other" in text(panel.post(back, {"name": "Other"}, follow=True))
+
+
+def test_ports_that_would_not_matter_are_not_dropped_in_silence(panel, host, zones) -> None:
+    url = reverse("firewall:cell") + "?source=zFulup&target=zDominig"
+    for may in ("none", "all"):
+        refused = panel.post(url, {"may": may, "ports": "tcp:80"})
+        assert refused.status_code == 422
+        assert "by “Only these ports” alone" in text(refused)
+    assert panel.post(url, {"may": "only", "ports": "tcp:80"}).status_code == 302
+    assert panel.post(url, {"may": "none", "ports": "tcp:80"}).status_code == 302, "as they stood there"
 
 
 def test_a_cell_is_led_back_to_what_is_in_force(panel, me, host, web) -> None:

@@ -105,7 +105,7 @@ def test_while_one_is_on_trial_the_lines_speak_of_it(panel, me, host, zones, web
 def test_a_service_is_changed_in_place(panel, live, web) -> None:
     url = reverse("firewall:change", args=(web.pk,))
     form = text(panel.get(url))
-    assert "Now it is tcp 80 of 87.98.130.56." in form
+    assert "It leads tcp 80 of 87.98.130.56 to WEB-Dom, port 8080." in form
     assert 'value="WEB-Dom"' in form
     assert re.search(r'name="port" value="80"', form)
     wish = {"name": "DomiHTTP", "external": web.external_id, "proto": "both", "port": "80-82", "target": "WEB-Dom"}
