@@ -202,11 +202,19 @@ def load_confirmed(config: HostConfig, by: str, say: Say) -> bool:
         return _restore(config, by, say)
 
 
+#: The pointer whose flows this guard forgot last: one that can't be removed, as on a disk that takes no writes, asks
+#: for a load again and again, but must not cut the admin off who mends it each time.
+_cut: list[tuple[str, int, int]] = []
+
+
 def _restore(config: HostConfig, by: str, say: Say) -> bool:
-    returned = pointers.rolling_back(config)
+    returned, mark = pointers.rolling_back(config), pointers.mark(config, "rolling-back")
     loaded = _load(config, say)
-    _tried(say, lambda: flows.forget(returned.back if returned else ()))
-    _tried(say, flows.forget_own)
+    if by != "guard" or mark not in _cut:
+        _tried(say, lambda: flows.forget(returned.back if returned else ()))
+        _tried(say, flows.forget_own)
+    if by == "guard" and mark:
+        _cut[:] = [mark]
     _returned(config, by, say, whole=loaded)
     return loaded
 
