@@ -65,6 +65,7 @@ def write_closed(config: HostConfig) -> None:
 
 def load(texts: Revision) -> None:
     """Load it all, in the order in which a failure can only close. Raises CommandFailed."""
+    saving.wake()
     for name, loader in LOADERS:
         if name.endswith(".rules"):
             if change := chains.splice(texts[name], saving.save(name.removesuffix(".rules"))):

@@ -11,11 +11,12 @@ import json
 import re
 from collections.abc import Iterator
 
-from dom0 import chains, runner
+from dom0 import chains, nft_marks, runner
 from dom0.errors import CommandFailed
+from dom0.members import TABLE
 
 PROGRAMS = {"v4": "iptables", "v6": "ip6tables"}
-_NFT = {"v4": "ip", "v6": "ip6"}
+_NFT = {"v4": "ip", "v6": "ip6", "bridge": "bridge"}
 #: A table with more chains than that is told in nft's words as a whole: asking for each takes 3 ms.
 ONE_BY_ONE = 200
 _COUNTS = re.compile(r"\bpackets \d+ bytes \d+ ?")
@@ -23,6 +24,28 @@ _COUNTS = re.compile(r"\bpackets \d+ bytes \d+ ?")
 
 def save(family: str) -> str:
     """The rules of "v4" or "v6". Raises CommandFailed where neither iptables nor nft can tell."""
+    found = _printed(family)
+    for table in nft_marks.asleep(family):
+        # Nothing of it holds, whatever it prints: our jumps do not stand in front there.
+        head, begin, rest = found.partition(f"*{table}\n")
+        heads = re.match(r"(?::.*\n)*", rest)
+        at = heads.end() if heads else 0
+        off = "".join(
+            f'-A {chain} -m comment --comment "table switched off"\n' for chain, _ in chains.JUMPS.get(table, ())
+        )
+        found = f"{head}{begin}{rest[:at]}{off if begin else ''}{rest[at:]}"
+    return found
+
+
+def wake() -> None:
+    """Switch on again what somebody switched off of the tables our chains stand in. Raises CommandFailed."""
+    for family, called in _NFT.items():
+        for table in nft_marks.asleep(family):
+            if table in (*chains.TABLES, TABLE):
+                runner.run(("nft", f"add table {called} {table}"))
+
+
+def _printed(family: str) -> str:
     program = PROGRAMS[family]
     try:
         return runner.run((f"{program}-save",), keep=runner.ALL).stdout

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
-from dom0 import closed, files, flows, loading, pointers, writer
+from dom0 import closed, files, flows, loading, pointers, saving, writer
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 
@@ -85,6 +85,7 @@ def arm(config: HostConfig, *, token: str, revision: str, seconds: int, back: Se
             for former in ("taken", "applied"):  # a trial of the same name may have had its end
                 files.remove(str(pointers.path(config, former)))
             pointers.write(config, "pending", asdict(armed))
+            saving.wake()
     _await_guard(config, token)
     return armed
 

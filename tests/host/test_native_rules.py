@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dom0 import chains, closed, generation, policy, runner, saving, trial
-from tests.host.guarded import OLD, Dom0, until
+from tests.host.guarded import NEW, OLD, Dom0, until
 from tests.host.test_guard import AFTER_S, apply, gone, world
 from tests.host.test_guard import guarded as guarded
 from tests.host.wire import inside
@@ -87,3 +87,23 @@ def test_the_host_is_closed_although_somebody_added_one(guarded) -> None:
     until(dom0.settled, AFTER_S)
     assert dom0.live()["v4"] == chains.wanted(closed.files(dom0.config)["v4.rules"])
     assert dom0.standing().confirmed == "0"
+
+
+@pytest.mark.parametrize("table", ["ip raw", "ip filter", "ip nat", "ip6 filter", "bridge fridu"])
+def test_a_table_that_was_switched_off_is_seen_and_switched_on_again(table: str) -> None:
+    """It prints as ever, and nothing of it holds."""
+    with world() as (dom0, live):
+        dom0.live()
+        inside(dom0.ns, lambda: runner.run(("nft", f"add table {table} {{ flags dormant; }}")))
+        family = {"ip": "v4", "ip6": "v6", "bridge": "bridge"}[table.split()[0]]
+        assert dom0.live()[family] != live[OLD][family]
+        assert dom0.load(OLD) == live[OLD]
+        assert "dormant" not in inside(dom0.ns, lambda: runner.run(("nft", "list", "ruleset")).stdout)
+
+
+def test_a_trial_begins_with_every_table_switched_on(guarded) -> None:
+    dom0, live = guarded
+    inside(dom0.ns, lambda: runner.run(("nft", "add table ip filter { flags dormant; }")))
+    apply(dom0)
+    assert "dormant" not in inside(dom0.ns, lambda: runner.run(("nft", "list", "table", "ip", "filter")).stdout)
+    assert dom0.live() == live[NEW]
