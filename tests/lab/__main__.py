@@ -19,7 +19,7 @@ from tests.lab.tiers import TIERS
 #: Beyond what the tests need. None of them brings a service.
 NEEDED = {
     "e2fsprogs": "the hosts' disks",
-    "lz4": "packs frozen hosts",
+    "lz4": "unpacks kernels, packs frozen hosts",
     "mmdebstrap": "makes the hosts of Debian packages",
     "openssh-client": "the way into a host",
     "qemu-system-x86": "runs the hosts",

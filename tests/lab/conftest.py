@@ -15,14 +15,18 @@ from tests.lab.emulator import Running
 from tests.lab.reach import Said
 
 
+def asked_for(expression: str) -> bool:
+    """Whether what follows `-m` names the lab, and does not leave it out."""
+    words = expression.replace("(", " ").replace(")", " ").split()
+    return "lab" in words and words[words.index("lab") - 1] != "not"
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    words = config.option.markexpr.replace("(", " ").replace(")", " ").split()
-    if "lab" in words and words[words.index("lab") - 1] != "not":
+    if asked_for(config.option.markexpr):
         return
     ours = [item for item in items if item.get_closest_marker("lab")]
-    if ours:
-        config.hook.pytest_deselected(items=ours)
-        items[:] = [item for item in items if item not in ours]
+    config.hook.pytest_deselected(items=ours)
+    items[:] = [item for item in items if item not in ours]
 
 
 @dataclass(frozen=True, kw_only=True)

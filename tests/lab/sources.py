@@ -46,11 +46,13 @@ def _configured(apt: Path) -> list[tuple[str, str, str, str]]:
 
 
 def _one_line(text: str) -> list[tuple[str, str, str, str]]:
-    pattern = r"^deb\s+(?:\[[^\]]*?(?:signed-by=([^\s\]]+))?[^\]]*\]\s+)?(\S+)\s+(\S+)\s+(\S.*)$"
-    return [
-        (_signed(key or ""), uri, suite, components.strip())
-        for key, uri, suite, components in re.findall(pattern, text, re.MULTILINE)
-    ]
+    found = []
+    for options, uri, suite, components in re.findall(
+        r"^deb\s+(?:\[([^\]]*)\]\s+)?(\S+)\s+(\S+)\s+(\S.*)$", text, re.MULTILINE
+    ):
+        key = re.search(r"signed-by=(\S+)", options)
+        found.append((_signed(key.group(1) if key else ""), uri, suite, components.strip()))
+    return found
 
 
 def _stanzas(text: str) -> list[tuple[str, str, str, str]]:
