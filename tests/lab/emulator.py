@@ -62,7 +62,7 @@ def start(
         _overlay(folder / f"{disk}.qcow2", disks.get(disk), tier.data_gib)
     ports = dict(zip(PORTS, _free_ports(len(PORTS)), strict=True))
     incoming = ("-incoming", f"exec:lz4 -dc {state}") if state else ()
-    argv = (*_argv(tier, ports), *incoming)
+    argv = (*command(tier, ports), *incoming)
     with open(folder / "qemu.log", "wb") as log:
         child = subprocess.Popen(
             (*(("setpriv", "--pdeathsig", "KILL", "--") if bound else ()), *argv),
@@ -105,7 +105,8 @@ def version() -> str:
     return done.stdout.splitlines()[0]
 
 
-def _argv(tier: Tier, ports: dict[str, int]) -> tuple[str, ...]:
+def command(tier: Tier, ports: Mapping[str, int]) -> tuple[str, ...]:
+    """How `tier` is started, in the folder of its disks. A frozen state comes back only into the same."""
     forwards = "".join(f",hostfwd=tcp:127.0.0.1:{ports[name]}-10.0.2.15:{port}" for name, port in PORTS.items())
     disks = (f"file={disk}.qcow2,if=virtio,format=qcow2,cache=unsafe,discard=unmap" for disk in DISKS)
     return (
@@ -132,7 +133,10 @@ def _overlay(path: Path, backing: Path | None, gib: int) -> None:
     """A disk of its own for what is written from now on; empty where nothing lies below it."""
     below = ("-b", str(backing), "-F", "qcow2" if backing.suffix == ".qcow2" else "raw") if backing else ()
     size = () if backing else (f"{gib}G",)
-    subprocess.run(("qemu-img", "create", "-q", "-f", "qcow2", *below, str(path), *size), check=True, timeout=60)
+    argv = ("qemu-img", "create", "-q", "-f", "qcow2", *below, str(path), *size)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode != 0:
+        raise Problem(f"No disk for the host: {done.stderr.strip()}")
 
 
 def _free_ports(count: int) -> list[int]:

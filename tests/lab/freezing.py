@@ -23,13 +23,17 @@ def ensure(name: str) -> Tier:
     """Have the tier `name` frozen, built and booted now where there is none that fits. Raises Problem."""
     tier = TIERS[name]
     with _alone():
-        digest = frozen_digest(tier, build.ensure(tier.image), emulator.version())
+        digest = _digest(tier, build.ensure(tier.image))
         stamp = frozen(name) / "digest"
         if not stamp.exists() or stamp.read_text() != digest:
             shutil.rmtree(frozen(name), ignore_errors=True)
             _make(tier)
             stamp.write_text(digest)
     return tier
+
+
+def _digest(tier: Tier, image: str) -> str:
+    return frozen_digest(tier, image, emulator.version(), emulator.command(tier, dict.fromkeys(emulator.PORTS, 0)))
 
 
 def restore(name: str, *, called: str | None = None, bound: bool = False) -> Running:

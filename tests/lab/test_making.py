@@ -76,12 +76,14 @@ def test_another_package_makes_another_image_and_that_another_frozen_state() -> 
     before, after = (recipe.image_digest(each, "key") for each in (wanted, other))
     assert before != after
     tier = tiers.TIERS["debian13"]
-    frozen = {tiers.frozen_digest(tier, before, "7.2"), tiers.frozen_digest(tier, after, "7.2")}
-    frozen |= {
-        tiers.frozen_digest(tier, before, "10.0"),
-        tiers.frozen_digest(replace(tier, processors=1), before, "7.2"),
+    frozen = {
+        tiers.frozen_digest(tier, before, "7.2", ("qemu", "-m", "64")),
+        tiers.frozen_digest(tier, after, "7.2", ("qemu", "-m", "64")),
+        tiers.frozen_digest(tier, before, "10.0", ("qemu", "-m", "64")),
+        tiers.frozen_digest(tier, before, "7.2", ("qemu", "-m", "96")),
+        tiers.frozen_digest(replace(tier, ready=("true",)), before, "7.2", ("qemu", "-m", "64")),
     }
-    assert len(frozen) == 4
+    assert len(frozen) == 5
     assert recipe.image_digest(wanted, "key") == before
 
 

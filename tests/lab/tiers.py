@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from tests.lab.recipe import digest
-
-KEEPERS = ("emulator.py", "freezing.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +40,6 @@ TIERS = {
 }
 
 
-def frozen_digest(tier: Tier, image_digest: str, emulator: str) -> str:
-    """Changes when the frozen state would not fit any more. `emulator` is qemu's version."""
-    files = [Path(__file__).parent / name for name in KEEPERS]
-    return digest(asdict(tier), image_digest, emulator, *(path.read_text() for path in files))
+def frozen_digest(tier: Tier, image_digest: str, emulator: str, argv: tuple[str, ...]) -> str:
+    """Changes when the frozen state would not fit any more. `emulator` is qemu's version, `argv` how it is started."""
+    return digest(asdict(tier), image_digest, emulator, argv)
