@@ -30,7 +30,7 @@ def test_a_snapshot_brings_back_what_was_overwritten(lvm: Lab) -> None:
     lvm.run("lvcreate -q -y -L 64M -n WEB-root vg0 && mkfs.ext4 -q /dev/vg0/WEB-root")
     lvm.run("mount /dev/vg0/WEB-root /mnt && echo before > /mnt/file && sync")
     lvm.run("lvcreate -q -y -s -L 32M -n WEB-kept vg0/WEB-root")
-    lvm.run("echo after > /mnt/file && umount /mnt && lvconvert -q -y --merge vg0/WEB-kept")
+    lvm.run("echo after > /mnt/file && umount /mnt && lvconvert -q -y -i 1 --merge vg0/WEB-kept")
     lvm.run("mount /dev/vg0/WEB-root /mnt")
     assert lvm.run("cat /mnt/file").stdout == "before\n"
 
