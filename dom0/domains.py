@@ -218,11 +218,11 @@ def _ask_to_end(domain: Any, how: str) -> None:
 
 
 def _ended(call: Callable[[], object]) -> None:
-    """A domain that has ended by itself just now is as good."""
+    """A domain that has ended by itself just now is as good: it is off already, or its init can't be signalled."""
     try:
         call()
     except libvirt.libvirtError as error:
-        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+        if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_SYSTEM_ERROR):
             raise
 
 
