@@ -20,10 +20,10 @@ class Ending:
     def __init__(self, code: int) -> None:
         self.error, self.looks = failing(code), 0
 
-    def sendProcessSignal(self, pid: int, number: int) -> None:  # noqa: N802
+    def sendProcessSignal(self, pid: int, number: int) -> None:
         raise self.error
 
-    def isActive(self) -> bool:  # noqa: N802
+    def isActive(self) -> bool:
         self.looks += 1
         return self.looks < 3
 
