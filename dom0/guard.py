@@ -135,25 +135,23 @@ def _beat_once(fd: int) -> None:
 
 def beating(config: HostConfig) -> tuple[str, ...]:
     """The guards that have beaten lately, by name."""
-    return tuple(name for name in NAMES if _fresh(files.read_text(_beat_path(config, name)) or ""))
+    return tuple(name for name in NAMES if (age := _age_s(config, name)) is not None and age < STALE_S)
 
 
-def _fresh(beat: str) -> bool:
+def _age_s(config: HostConfig, name: str) -> float | None:
+    """Seconds since a guard's last beat; None where it never could write one down."""
     try:
-        return trial.boot_time() - float(beat) < STALE_S
+        return trial.boot_time() - float(files.read_text(_beat_path(config, name)) or "")
     except ValueError:
-        return False
+        return None
 
 
 def _end_if_stopped(config: HostConfig, name: str) -> None:
     """A guard that lives and does not beat is of no use; ended, it is started again."""
+    age = _age_s(config, name)
+    if age is None or age < STALE_S:  # without a beat the service manager watches it
+        return
     path = _beat_path(config, name)
-    beat = (files.read_text(path) or "").strip()
-    try:
-        if trial.boot_time() - float(beat) < STALE_S:
-            return
-    except ValueError:
-        return  # it never could write one down; the service manager watches it too
     with files.lock(path, wait=False) as nobody:
         if nobody:
             return
