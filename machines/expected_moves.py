@@ -37,15 +37,11 @@ def shows(move: Move) -> Iterator[Moved]:
             before=entry.address,
             after=after,
             note=note if after != entry.address else "",
-            conflict=_conflict(move, entry, after, job),
+            conflict=move.conflict(entry.address) or _waits(job),
         )
 
 
-def _conflict(move: Move, entry: Expected, after: str, job: Job | None) -> str:
-    if not after:
-        return f"{entry.address} has no place in {move.new}."
-    if after == move.zone.gateway:
-        return f"{after} would be the gateway's. Use another gateway."
+def _waits(job: Job | None) -> str:
     return f"job {job.pk} ({job.title}) is still open; wait for its end, or cancel it." if job else ""
 
 

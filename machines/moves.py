@@ -53,10 +53,8 @@ UNSETTLED = ("machine.create", "machine.delete")
 
 
 def _conflict(move: Move, machine: Machine, after: str, job: Job | None) -> str:
-    if not after:
-        return f"{machine.address} has no place in {move.new}."
-    if after == move.zone.gateway:
-        return f"{after} would be the gateway's. Use another gateway."
+    if unfit := move.conflict(machine.address):
+        return unfit
     holder = Machine.objects.filter(host=machine.host_id, address=after).exclude(pk=machine.pk).first()
     if holder is not None:
         return f"{holder.name} has {after}."

@@ -43,6 +43,13 @@ class Move:
         inside = there in self.new and there not in (self.new.network, self.new.broadcast)
         return str(there) if inside else ""
 
+    def conflict(self, address: str) -> str:
+        """Why nobody can have the place this address goes to, as a sentence; "" where somebody can."""
+        after = self.place(address)
+        if not after:
+            return f"{address} has no place in {self.new}."
+        return f"{after} would be the gateway's. Use another gateway." if after == self.zone.gateway else ""
+
     def place_network(self, text: str) -> str:
         """The same for "10.10.2.7" or "10.10.2.64/26"; "" where it does not fit, unchanged where it is not all ours."""
         if "/" not in text:
