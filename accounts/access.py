@@ -73,6 +73,7 @@ RULES: dict[str, Rule] = {
     "machine.start": Rule(says="start a machine", roles=_OP, verb=Verb.POWER),
     "machine.stop": Rule(says="stop a machine", roles=_OP, verb=Verb.POWER),
     "machine.reboot": Rule(says="restart a machine", roles=_OP, verb=Verb.POWER),
+    "machine.console": Rule(says="use a machine's console", roles=_OP, verb=Verb.CONSOLE),
     "machine.key": Rule(says="choose the SSH keys on a machine", roles=_OP, verb=Verb.CONSOLE),
     "machine.password": Rule(says="set a one-time root password", roles=_OP, verb=Verb.CONSOLE),
     "firewall.view": Rule(says="see services, policy, restrictions and revisions", roles=_OP),

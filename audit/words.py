@@ -32,6 +32,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "job.approve": ("approve the plan for {}", "approved the plan for {}"),
     "job.cancel": ("cancel the job for {}", "cancelled the job for {}"),
     "job.go_on": ("go on with the job for {}", "went on with the job for {}"),
+    "machine.console": ("use the console of {}", "opened the console of {}"),
     "machine.key": ("choose the SSH keys on {}", "chose the SSH keys on {}"),
     "machine.expect": ("change the {}", "changed the {}"),
     "machine.password": ("set a one-time root password on {}", "set a one-time root password on {}"),

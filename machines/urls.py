@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from machines import image_views, views
+from machines import console_views, image_views, views
 
 app_name = "machines"
 urlpatterns = [
@@ -18,6 +18,9 @@ urlpatterns = [
     path("<int:pk>/start/", views.start, name="start"),
     path("<int:pk>/stop/", views.stop, name="stop"),
     path("<int:pk>/restart/", views.reboot, name="reboot"),
+    path("<int:pk>/console/", console_views.console, name="console"),
+    path("<int:pk>/console/ticket/", console_views.console_ticket, name="console_ticket"),
+    path("<int:pk>/console/line/", console_views.console_line, name="console_line"),
     path("<int:pk>/keys/", views.key, name="key"),
     path("<int:pk>/password/", views.password, name="password"),
     path("<int:pk>/delete/", views.delete, name="delete"),

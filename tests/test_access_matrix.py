@@ -23,7 +23,7 @@ from hosts.models import Job
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 WHO = ("anonymous", "dominig", "brendan", "fulup", "agnes")
-ANSWERED = {200, 204, 302, 303, 409, 422}
+ANSWERED = {200, 204, 302, 303, 409, 422, 426}  # 426: asks for a websocket
 # Some routes are told by a query what they are about.
 QUERY = dict.fromkeys(("firewall:cell", "firewall:cell_restore"), "?source=zFulup&target=zDominig")
 # What the table can't say: whose the row is, besides machines.
