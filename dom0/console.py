@@ -173,9 +173,8 @@ class Desk:
         self.open: dict[str, Console] = {}
 
     def serve(self, ended: threading.Event) -> None:
-        """Until `ended`. What was asked before this process began is not for it."""
+        """Until `ended`. Keys that were typed for a process before this one find no console and are dropped."""
         asked = wire.asked(self.name)
-        self.db.delete(asked)
         swept = 0.0
         while not ended.is_set():
             for _, entries in self.db.xread({asked: "0"}, count=64, block=BLOCK_MS) or ():

@@ -35,13 +35,8 @@ def test_he_types_a_command_and_reads_its_output(demo: Demo, signed_in: Callable
     page.locator("button#password").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("One-time root password")
     password = page.locator("#password").inner_text().strip()
-    until(
-        lambda: (
-            not demo.sql(
-                "select 1 from hosts_job where kind='machine.password' and state in ('planning','approved','running')"
-            )
-        )
-    )
+    still = "select 1 from hosts_job where kind = 'machine.password' and state in ('planning', 'approved', 'running')"
+    assert until(lambda: not demo.sql(still))
     page.goto(f"/machines/{pk}/")
     page.get_by_role("link", name="Open its console").click()
     expect(page.locator("#console-says")).to_have_text("You type here.")

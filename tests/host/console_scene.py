@@ -94,6 +94,15 @@ class Browser:
     def reads(self, text: bytes, seconds: float = 20) -> bool:
         return self.hears(lambda it: text in it.text, seconds)
 
+    def prompts(self) -> bool:
+        """Whether the machine asks who logs in; whatever somebody left there before."""
+        deadline, self.text = time.monotonic() + 30, b""
+        while time.monotonic() < deadline and not self.text.endswith(b"login: "):
+            self.type(b"\r" if b"#" not in self.text else b"exit\r")
+            self.text = b""
+            self.hears(lambda it: it.text.endswith(b"login: "), 2)
+        return self.text.endswith(b"login: ")
+
     def type(self, text: bytes) -> None:
         self.line.send(text)
 
