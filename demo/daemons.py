@@ -155,7 +155,8 @@ def _redis(layout: Layout) -> None:
     program.symlink_to("/usr/bin/redis-check-rdb")
     argv = (
         *("/run/fridu/redis-server", "--port", "0", "--unixsocket", REDIS_SOCKET, "--unixsocketperm", "770"),
-        *("--save", "", "--appendonly", "no", "--slowlog-log-slower-than", "-1", "--dir", "/run/fridu/redis", "--daemonize", "no"),
+        *("--save", "", "--appendonly", "no", "--dir", "/run/fridu/redis", "--daemonize", "no"),
+        *("--slowlog-log-slower-than", "-1"),  # it would keep keys typed on a console
     )
     service.start(layout, Service(name="redis", argv=argv, uid=REDIS_UID, gid=PANEL_GID))
     _until(layout, "redis", 10, lambda: "PONG" in _quietly(layout, "redis-cli", "-s", REDIS_SOCKET, "ping"))
