@@ -65,8 +65,14 @@ class Console:
         for work in (self._print, self._type):
             threading.Thread(target=work, args=(line,), name=f"{work.__name__}-{self.uuid}", daemon=True).start()
 
-    def come(self, viewer: str, name: str) -> None:
-        """A viewer looks at it; where nobody types, this one does. Raises Closed where too many look."""
+    def come(self, viewer: str, name: str, was: str = "") -> None:
+        """A viewer looks at it; where nobody types, this one does. Raises Closed where too many look.
+
+        `was` is the same browser's viewer before its line broke, of which nobody has heard the end yet.
+        """
+        former = self.viewers.pop(was, None)
+        if former is not None and self.hand == was:
+            self.hand = ""
         if viewer not in self.viewers and len(self.viewers) >= VIEWERS:
             raise Closed(wire.FULL)
         self.viewers[viewer] = (name, time.monotonic())
@@ -89,7 +95,10 @@ class Console:
         self.empty_since = time.monotonic()
         if self.hand == viewer:
             self.hand = ""
-            self._tell(e="hand", v="", n="")
+            if len(self.viewers) == 1:
+                self.take(*self.viewers)
+            else:
+                self._tell(e="hand", v="", n="")
 
     def type(self, viewer: str, keys: bytes) -> None:
         """Keys of whoever may type; where the machine takes none for long, they are dropped and that is said."""
@@ -191,9 +200,8 @@ class Desk:
         op = asked.get("op", b"").decode("ascii", "replace")
         if op == "open":
             # A thread: libvirt may take its time, and others type meanwhile.
-            threading.Thread(
-                target=self._come, args=(uuid, viewer, asked.get("name", b"").decode()), daemon=True
-            ).start()
+            who = (uuid, viewer, asked.get("name", b"").decode(), asked.get("was", b"").decode("ascii", "replace"))
+            threading.Thread(target=self._come, args=who, daemon=True).start()
             return
         console = self.open.get(uuid)
         if console is None or console.over:
@@ -213,10 +221,10 @@ class Desk:
         for console in list(self.open.values()):
             console.end(wire.QUIT)
 
-    def _come(self, uuid: str, viewer: str, name: str) -> None:
+    def _come(self, uuid: str, viewer: str, name: str, was: str) -> None:
         try:
             console = self._console(uuid)
-            console.come(viewer, name)
+            console.come(viewer, name, was)
             answer = {"run": console.run, "hand": console.hand, "name": console.viewers.get(console.hand, ("",))[0]}
         except Closed as closed:
             answer = {"no": closed.code}

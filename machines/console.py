@@ -23,7 +23,7 @@ _KEY = "console-ticket-"
 class Visit:
     """One viewer of one machine's console, as the panel knows them when the line is opened.
 
-    `run` and `after` say what this browser has shown already, "" for nothing.
+    `was` is its viewer before the line broke, `run` and `after` say what this browser has shown already; "" for nothing.
     """
 
     viewer: str
@@ -33,6 +33,7 @@ class Visit:
     uuid: str
     host: str
     session: str
+    was: str = ""
     run: str = ""
     after: str = ""
 

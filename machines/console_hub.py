@@ -28,7 +28,8 @@ VIEWERS = 64  # of one process of the panel
 BATCH = 16  # entries sent at once
 MESSAGE_BYTES = 16 << 10
 SLOW_S = 20.0  # a browser that takes nothing for so long is gone
-LOOKS_S = 500  # ms
+LEAVES_S = 1.0  # for the page to close its end, so that the last word is read before
+LOOKS_MS = 500
 
 log = logging.getLogger("fridu.console")
 
@@ -66,6 +67,13 @@ class Line:
         whole = [frame for frame in frames if frame.opcode in (Opcode.TEXT, Opcode.BINARY) and frame.fin]
         return [(frame.opcode is Opcode.TEXT, bytes(frame.data)) for frame in whole]
 
+    async def left(self, within_s: float) -> None:
+        """Wait for the other end to close, no longer than that."""
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            async with asyncio.timeout(within_s):
+                while True:
+                    await self.receive()
+
     async def close(self) -> None:
         with contextlib.suppress(Exception):
             self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
@@ -98,6 +106,7 @@ class Viewing:
             await _first(self._show(), self._take_in(), self._keep())
         except Over as over:
             await self.line.say(over=str(over))
+            await self.line.left(LEAVES_S)
         finally:
             with contextlib.suppress(redis.exceptions.RedisError):
                 await self._ask(op="leave")
@@ -111,7 +120,7 @@ class Viewing:
 
     async def _open(self) -> None:
         """Raises Over."""
-        await self._ask(op="open", name=self.visit.name)
+        await self._ask(op="open", name=self.visit.name, was=self.visit.was)
         key = wire.answers(self.visit.host, self.visit.viewer)
         got = await self.db.xread({key: "0"}, block=wire.ANSWER_S * 1000)
         if not got:
@@ -121,9 +130,9 @@ class Viewing:
         if "no" in answer:
             raise Over(answer["no"])
         self.run = answer["run"]
-        await self.line.say(
-            run=self.run, again=self.run == self.visit.run, **self._hand(answer["hand"], answer["name"])
-        )
+        again = self.run == self.visit.run
+        hand = self._hand(answer["hand"], answer["name"])
+        await self.line.say(run=self.run, again=again, me=self.visit.viewer, **hand)
 
     def _hand(self, viewer: str, name: str) -> dict[str, Any]:
         return {"mine": viewer == self.visit.viewer, "who": name}
@@ -135,7 +144,7 @@ class Viewing:
         printed, replay = -1 if last != "0" else 0, True
         while True:
             # A first look waits for nothing: the browser must learn where what is old ends.
-            got = await self.db.xread({key: last}, count=BATCH, block=None if replay else LOOKS_S)
+            got = await self.db.xread({key: last}, count=BATCH, block=None if replay else LOOKS_MS)
             entries = got[0][1] if got else []
             if not entries:
                 if replay:

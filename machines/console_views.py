@@ -71,7 +71,7 @@ def console_line(request: UserRequest, pk: int) -> HttpResponse:
 
 
 def _visit(request: UserRequest, machine: Machine) -> Visit:
-    run, after = request.GET.get("run", ""), request.GET.get("after", "")
+    run, after, was = (request.GET.get(name, "") for name in ("run", "after", "was"))
     known = bool(_RUN.match(run) and _AFTER.match(after))
     return Visit(
         viewer=secrets.token_hex(8),
@@ -81,6 +81,7 @@ def _visit(request: UserRequest, machine: Machine) -> Visit:
         uuid=str(machine.uuid),
         host=machine.host.name,
         session=request.session.session_key or "",
+        was=was if known and _RUN.match(was) else "",
         run=run if known else "",
         after=after if known else "",
     )

@@ -30,7 +30,7 @@
     linkHandler: { activate() {} }, // a machine names no address that a click would open
   });
   term.open(screen);
-  let line = null, run = "", after = "", mine = false, live = false, tries = 0, timer = 0, ctrl = false, gone = false;
+  let line = null, run = "", after = "", me = "", mine = false, live = false, tries = 0, timer = 0, ctrl = false, gone = false;
 
   const say = (words) => { if (says.textContent !== words) says.textContent = words; };
   const note = (words) => term.write("\r\n\x1b[0;7m " + words + " \x1b[0m\r\n");
@@ -56,6 +56,7 @@
     if (word.run) {
       if (run && !word.again) { term.reset(); after = ""; note("The console was opened anew; what was printed in between is not here."); }
       run = word.run;
+      me = word.me;
       tries = 0;
     }
     if ("mine" in word) {
@@ -98,7 +99,7 @@
     if (!got.ticket) { gone = true; say(got.say); return ended(); }
     const url = new URL(box.dataset.line, location.href);
     url.protocol = url.protocol.replace("http", "ws");
-    if (run && after) url.search = new URLSearchParams({ run, after });
+    if (run && after) url.search = new URLSearchParams({ run, after, was: me });
     const mineNow = line = new WebSocket(url, ["fridu.console", got.ticket]);
     line.binaryType = "arraybuffer";
     let silent = false;
@@ -108,6 +109,7 @@
       const word = JSON.parse(event.data);
       silent = word.over === "silent";
       told(word);
+      if (word.over) mineNow.close();
     };
     line.onclose = () => {
       if (mineNow === line) later(silent ? "The console process on the host does not answer." : "The line broke.");
