@@ -30,7 +30,9 @@ def do(hand: Hand, config: HostConfig) -> str:
 
 
 def _golden_make(config: HostConfig, args: Args, stdin: str) -> str:
-    made = golden.make(config, args["archive"], args["digest"])
+    made = golden.make(config, args["archive"], args["digest"], devices=args.get("devices") == "yes")
+    if "root_mib" in args:
+        golden.refuse_too_large(made, int(args["root_mib"]))
     return f"{made.path}: {-(-made.size_bytes // MIB)} MB"
 
 

@@ -144,7 +144,8 @@ def _image(spec: MachineSpec, draft: Draft) -> None:
     if image.digest in draft.state.goldens:
         return
     made = Golden(digest=image.digest, path="", size_bytes=0)
-    args = (("archive", image.archive), ("digest", image.digest))
+    wants = (("devices", "yes"),) if image.devices else ()
+    args = (("archive", image.archive), ("digest", image.digest), ("root_mib", str(spec.root_mib)), *wants)
     draft.do(
         Step(
             stage="image",

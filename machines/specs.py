@@ -24,6 +24,7 @@ class ImageSpec:
     digest: str
     family: str
     min_root_mib: int
+    devices: bool = False  # whether its archive may bring device nodes
 
 
 @dataclass(frozen=True, kw_only=True)
