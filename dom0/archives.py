@@ -30,6 +30,7 @@ _NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--no-
 _DROPPED = ("setpriv", "--no-new-privs", "--inh-caps=-all")
 _CAPABILITIES = "-all,+chown,+dac_override,+fowner,+fsetid,+mknod,+setfcap"
 _BOUNDS = ("prlimit", f"--as={1 << 30}", f"--cpu={int(TIMEOUT_S)}", "--core=0")
+CONFINED = (*_NOBODY, *_BOUNDS)  # before the argv of a program that only reads stdin and writes stdout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +75,15 @@ def unpack(archive: str, tree: Path, *, devices: bool = False, limits: Limits | 
     wishes = json.dumps(_wishes(archive, tree, limits, devices))
     argv = (*sink, sys.executable, "-sSE", "-m", "dom0.unpack", str(tree), wishes)
     try:
-        result = runner.pipe((*_NOBODY, *_BOUNDS, *_decompressor(archive)), argv, path=archive, timeout_s=TIMEOUT_S)
+        result = runner.pipe((*CONFINED, *decompressor(archive)), argv, path=archive, timeout_s=TIMEOUT_S)
     except CommandFailed as error:
         raise _refused(archive, error) from error
     found = json.loads(result.stdout)
     return Unpacked(**{**found, "tools": tuple(found["tools"]), "kernels": tuple(found["kernels"])})
 
 
-def _decompressor(archive: str) -> tuple[str, ...]:
+def decompressor(archive: str) -> tuple[str, ...]:
+    """What unpacks that file from stdin to stdout, by its first bytes. Raises Refused for no archive, OSError."""
     with open(archive, "rb") as file:
         head = file.read(512)
     for magic, argv in DECOMPRESSORS.items():

@@ -53,13 +53,14 @@ def look(root: Root) -> dict[str, Any]:
     family = _by_id(release) or next((f for path, f in BY_FILE.items() if root.has(path)), OTHER)
     if family == "debian" and root.has("/etc/alpine-release"):
         family = "alpine"
+    boot = root.list("/boot", "vmlinuz*")
     name = release.get("PRETTY_NAME") or release.get("NAME") or ""
     return {
         "family": family,
         "distribution": "".join(c for c in name if c.isprintable())[:80],
         "version": "".join(c for c in release.get("VERSION_ID", "") if c.isprintable())[:20],
         "tools": [tool for tool, paths in TOOLS.items() if any(root.has(path) for path in paths)],
-        "kernels": root.list("/boot", "vmlinu[xz]*")[:20],
+        "kernels": [kernel for kernel in boot if kernel.isprintable()][:20],
     }
 
 
