@@ -15,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dom0 import archives, files, marks, runner, volumes
+from dom0 import archives, blocks, files, marks, runner, volumes
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import Golden
@@ -101,37 +101,51 @@ def check(config: HostConfig, archive: str, digest: str) -> str:
     return path
 
 
-def install(config: HostConfig, *, digest: str, volume: str, machine: str, fs_uuid: str, mark: str) -> str:
+def install(
+    config: HostConfig, *, digest: str, volume: str, machine: str, fs_uuid: str, generation: int, force: bool = False
+) -> str:
     """Copy the golden filesystem onto `machine`'s volume, grow it to all of it, give it its own UUID, mark it.
 
-    Begins anew whatever was left half-way. Returns what it did in words. Raises Refused, CommandFailed, OSError.
+    Begins anew whatever was left half-way; what is installed there makes way for a later generation only, or for
+    `force`. Returns what it did in words. Raises Refused, CommandFailed, OSError.
     """
     path = volumes.path_of(config, volume)
     fd = marks.open_marked(path, machine)
     try:
+        if not force:
+            _refuse_installed(path, marks.get(fd, "root"), generation)
         marks.clear(fd, "root", "tuned")
-        volumes.empty(fd)
+        volumes.blank(config, volume, fd)
         copied = _copy(config, digest, fd)
         said = runner.run(("resize2fs", path), timeout_s=300).stderr
         said += runner.run(("tune2fs", "-U", fs_uuid, path), timeout_s=60).stdout
         os.fsync(fd)
-        marks.put(fd, "root", mark)
+        marks.put(fd, "root", f"{digest}:{generation}")
         os.fsync(fd)
     finally:
         os.close(fd)
     return f"{copied // 1024} KiB copied\n{said}"
 
 
+def _refuse_installed(path: str, root: str, generation: int) -> None:
+    found = root.rpartition(":")[2]
+    if root and (not found.isdecimal() or int(found) >= generation):
+        raise Refused(
+            f"{path} already holds a distribution.",
+            note="Nothing was changed. Reinstall the machine, or use force=yes: all that is on it is lost then.",
+        )
+
+
 def _copy(config: HostConfig, digest: str, target: int) -> int:
     source = os.open(path_of(config, digest), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        needs, has = os.fstat(source).st_size, os.fstat(target).st_size
+        needs, has = os.fstat(source).st_size, blocks.size_of(target)
         if needs > has:
             raise Refused(
                 f"The image needs a root of {-(-needs // MIB)} MB, the volume has {has // MIB} MB.",
                 note="Delete the machine and create it with a larger root.",
             )
-        return volumes.copy_extents(source, target)
+        return blocks.copy_extents(source, target)
     finally:
         os.close(source)
 
