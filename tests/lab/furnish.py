@@ -23,6 +23,11 @@ GUEST_DISK = ("xen-blkfront", "xen-netfront", "ext4", "crc32c_generic")
 SITE = Path("var/lib/fridu")  # where docs/install.md puts kernels and images
 #: Enabled by their packages, and started by docs/install.md's own commands where those want them.
 LATER = ("nginx", "postgresql", "redis-server", "libvirt-guests", "xendomains", "dnsmasq", "openvpn")
+#: Enabled by Debian 13's packages; where bin/demo installs those itself, it leaves them disabled.
+BY_THE_DEMO = (
+    *("libvirtd.service", "libvirtd.socket", "libvirtd-ro.socket", "libvirtd-admin.socket"),
+    *("virtlogd.service", "virtlogd.socket", "virtlogd-admin.socket"),
+)
 #: They would begin by themselves in the middle of a test.
 TIMERS = ("apt-daily", "apt-daily-upgrade", "dpkg-db-backup", "e2scrub_all", "fstrim", "logrotate", "man-db")
 FILES = {
@@ -71,7 +76,7 @@ def _configure(root: Path, wanted: Image) -> None:
     folder = root / "root/.ssh"
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "authorized_keys").write_text(KEY.with_suffix(".pub").read_text())
-    for name in LATER:
+    for name in (*LATER, *(() if wanted.xen else BY_THE_DEMO)):
         subprocess.run(
             ("systemctl", "--quiet", f"--root={root}", "disable", name), stderr=subprocess.DEVNULL, check=False
         )
