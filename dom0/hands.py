@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from dom0 import flows, golden, host, network, openvpn, policy, probing, trial_hands, volume_hands
+from dom0 import flows, golden, host, image_files, network, openvpn, policy, probing, trial_hands, volume_hands
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 from dom0.steps import Hand
@@ -50,6 +50,7 @@ DOMAIN_VERBS = ("domain-define", "domain-autostart", "domain-start", "domain-sto
 VERBS: dict[str, Verb] = {
     "golden-make": _golden_make,
     **{verb: _domain(verb) for verb in DOMAIN_VERBS},
+    **image_files.VERBS,
     **network.VERBS,
     **openvpn.VERBS,
     **policy.VERBS,
