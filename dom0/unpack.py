@@ -52,6 +52,19 @@ class Counted:
         return piece
 
 
+class Strict(tarfile.TarInfo):
+    """An entry whose damaged header is an error: tarfile takes it for the archive's end, and half a root results."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Strict:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # the zeros an archive ends with
+            raise
+        except tarfile.HeaderError as error:
+            raise ValueError(f"a header is damaged or the end is missing: {error}") from error
+
+
 class Unpacker:
     """What has been unpacked into the folder behind `fd` so far, by `limits` (see archives.Limits)."""
 
@@ -219,7 +232,7 @@ def unpack(stream: BinaryIO, fd: int, limits: dict[str, Any]) -> dict[str, Any]:
     why = f"grows to more than {limits['ratio']} times its size, as no root filesystem does"
     counted = Counted(stream, limits["stream_bytes"], why)
     try:
-        with tarfile.open(fileobj=counted, mode="r|", bufsize=PIECE, errorlevel=2) as tar:  # type: ignore[call-overload]
+        with tarfile.open(fileobj=counted, mode="r|", bufsize=PIECE, tarinfo=Strict) as tar:  # type: ignore[call-overload]
             while (member := tar.next()) is not None:
                 work.add(tar, member)
                 tar.members = []  # or it keeps every entry

@@ -201,6 +201,15 @@ def test_one_that_ends_early_is_refused(unpack, cut: int):
     assert "damaged" in refused(unpack, whole[:cut])
 
 
+@pytest.mark.parametrize(
+    "spoil", [lambda raw: raw[:2048], lambda raw: raw[:2049], lambda raw: raw[:2100] + b"x" * 512 + raw[2612:]]
+)
+def test_a_damaged_header_is_no_end(unpack, spoil: Callable[[bytes], bytes]):
+    """Half a root filesystem must not pass for a whole one."""
+    whole = tar([entry("a", b"x" * 100), entry("b", b"x" * 100), entry("etc/shadow", b"x" * 100)])
+    assert "damaged" in refused(unpack, spoil(whole))
+
+
 def test_a_stream_that_is_cut_is_refused(unpack):
     whole = gzip.compress(tar([entry("x", os.urandom(300_000))]))
     assert "unexpected end of file" in refused(unpack, whole[: len(whole) // 2])
