@@ -105,7 +105,14 @@ with Scene():
     out += [tried(fresh(), origin="http://evil.example"), tried(fresh(), key="")]
 """,
     )
-    assert found == ["opened", "HTTP 403", "HTTP 403", "HTTP 403", "HTTP 403", "HTTP 200"]  # the last was led to the sign-in page
+    assert found == [
+        "opened",
+        "HTTP 403",
+        "HTTP 403",
+        "HTTP 403",
+        "HTTP 403",
+        "HTTP 200",
+    ]  # the last was led to the sign-in page
 
 
 def test_open_consoles_hold_none_of_the_threads_that_serve_pages(box: Box):
