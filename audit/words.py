@@ -52,6 +52,8 @@ DEEDS: dict[str, tuple[str, str]] = {
     "address.add": ("put {} on its card", "put {} on its card"),
     "address.remove": ("take {} off its card", "took {} off its card"),
     "firewall.import": ("import a rule file: {}", "imported a rule file: {}"),
+    "image.make": ("have {} made", "had {} made"),
+    "image.kernel": ("take a kernel out of {}", "took a kernel out of {}"),
     "defaults.change": ("change what new machines get on {}", "changed what new machines get on {}"),
 }
 # The second half of any other action.

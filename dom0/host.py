@@ -42,8 +42,8 @@ class HostConfig:
 
     name: str
     libvirt: str  # lxc:///system, xen:///system, qemu:///system
-    volumes: str  # folder of image files; with volume_group set, unused
-    volume_group: str = ""
+    volumes: str  # folder of image files
+    volume_groups: tuple[str, ...] = ()  # LVM's, in which volumes may lie too
     images: str = "/var/lib/fridu/images"
     golden: str = "/var/lib/fridu/golden"
     kernels: str = "/var/lib/fridu/kernels"
@@ -77,7 +77,7 @@ class HostConfig:
             ],
             "bridge_prefix": self.bridge_prefix,
             "vif_prefix": self.vif_prefix,
-            "volume_group": self.volume_group,
+            "volume_groups": list(self.volume_groups),
             "vpn": {
                 "interface": self.vpn_interface,
                 "address": self.vpn_address,
@@ -118,7 +118,10 @@ def load(path: str = "") -> HostConfig:
         raise Refused(f"{where} has unknown keys: {', '.join(unknown)}.", note="See docs/install.md for the keys.")
     if not {"name", "libvirt", "volumes"} <= data.keys():
         raise Refused(f"{where} needs name, libvirt and volumes.", note="See deploy/host.toml.")
-    config = HostConfig(nics=nics, **data)
+    groups = data.pop("volume_groups", [])
+    if not isinstance(groups, list) or not all(isinstance(name, str) for name in groups):
+        raise Refused(f"{where}: volume_groups is no list of names.", note='Write volume_groups = ["vg0"].')
+    config = HostConfig(nics=nics, volume_groups=tuple(groups), **data)
     _refuse_prefixes(config, where)
     return config
 

@@ -12,13 +12,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.core.wsgi import get_wsgi_application
-from websockets.utils import accept_key
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fridu_site.settings")
 pages = get_wsgi_application()
 
 from machines.console import Upgraded  # noqa: E402 - needs Django
-from machines.console_hub import hub  # noqa: E402
 from machines.console_views import PROTOCOL  # noqa: E402
 
 _ACCEPTED = (
@@ -37,6 +35,10 @@ def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]
     if server is None:
         start_response("501 Not Implemented", [("Content-Type", "text/plain")])
         return [b"Consoles need the panel behind gunicorn."]
+    from websockets.utils import accept_key  # only here: every test and command would load them otherwise
+
+    from machines.console_hub import hub
+
     taken = _taken(server)
     text = _ACCEPTED.format(accept=accept_key(response.key), protocol=PROTOCOL)
     try:

@@ -15,8 +15,11 @@ NEEDED = {
     "busybox-static": "a DHCP client for the zones' tests",
     "chromium": "the browser tests",
     "iputils-ping": "echo requests",
+    "lz4": "packed kernels",
     "postgresql": "the database tests",
     "procps": "the host tests",
+    "xz-utils": "packed kernels",
+    "zstd": "packed kernels",
 }
 
 

@@ -81,6 +81,8 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
     token = services.user_link(Actor(id=fulup.pk, name="fulup"), brendan)
     return {
         "machines": {"pk": web_dom.pk},
+        "machines:image_delete": {"pk": image.pk},
+        "machines:image_kernel": {"pk": image.pk},
         "zones": {"pk": zones["zDominig"].pk},
         "zones:address_remove": {"pk": zones["zDominig"].external_id},
         "zones:vpn_revoke": {"pk": peer.pk},

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -124,7 +125,7 @@ class Scene:
     def __enter__(self) -> Scene:
         self.said = open("/tmp/console-said", "w+b")
         self.process, self.panel = self.start("-m", "dom0.console"), self.start(*PAGES)
-        until(lambda: os.path.exists(SOCKET) and _answers(), 60)
+        until(lambda: Path(SOCKET).exists() and _answers(), 60)
         return self
 
     def start(self, *argv: str) -> subprocess.Popen[bytes]:
