@@ -23,7 +23,7 @@ _KEY = "console-ticket-"
 class Visit:
     """One viewer of one machine's console, as the panel knows them when the line is opened.
 
-    `was` is its viewer before the line broke, `run` and `after` say what this browser has shown already; "" for nothing.
+    `was` is its viewer before the line broke; `run` and `after` say what this browser has shown. "" for nothing.
     """
 
     viewer: str
