@@ -74,7 +74,7 @@ def make(config: HostConfig, archive: str, digest: str, *, devices: bool = False
         making.mkdir(parents=True, mode=0o700)
         try:
             found = archives.unpack(source, making / "tree", devices=devices)
-            image = _filesystem(making / "tree", making / "ext4")
+            image = _filesystem(making / "tree", making / "ext4", found.entries)
             files.write_atomic(target.removesuffix(".ext4") + ".json", json.dumps(asdict(found), indent=1))
             image.rename(target)
         finally:
@@ -150,15 +150,17 @@ def _copy(config: HostConfig, digest: str, target: int) -> int:
         os.close(source)
 
 
-def _filesystem(tree: Path, image: Path) -> Path:
+def _filesystem(tree: Path, image: Path, entries: int) -> Path:
     """An ext4 filled from `tree` without mounting anything, shrunk, its empty blocks given back."""
-    size = _room(tree)
+    size = max(64 * MIB, int(_room(tree) * SPARE))
     with open(image, "xb") as file:
-        os.truncate(file.fileno(), max(64 * MIB, int(size * SPARE)))
+        os.truncate(file.fileno(), size)
     # -d fills it; the checksum seed lets each copy have a UUID of its own without rewriting every checksum.
     features = "metadata_csum,metadata_csum_seed,64bit,uninit_bg"
-    argv = ("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "1", "-O", features, "-d", str(tree), str(image))
-    runner.run(argv, timeout_s=1800)
+    argv = ("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "1", "-O", features, "-d", str(tree))
+    # mke2fs gives an inode to 16 KiB, too few for a root of small files.
+    inodes = ("-N", str(entries + entries // 4 + 1024)) if entries * 16_384 > size // 2 else ()
+    runner.run((*argv, *inodes, str(image)), timeout_s=1800)
     runner.run(("e2fsck", "-fp", str(image)), timeout_s=600, ok_codes=(0, 1))
     runner.run(("resize2fs", "-M", str(image)), timeout_s=600)
     runner.run(("fallocate", "--dig-holes", str(image)), timeout_s=600)

@@ -18,7 +18,7 @@ RESERVED = ("snapshot", "pvmove")  # lvm(8): no volume's name may begin so
 _PLAIN = re.compile(r"[A-Za-z0-9_+.\-/=!:&]")  # a tag's alphabet, without # by which we write the rest
 _UUID = re.compile(r"[A-Za-z0-9]{6}(-[A-Za-z0-9]{4}){5}-[A-Za-z0-9]{6}")
 _REPORT = ("--reportformat", "json", "--units", "b", "--nosuffix")
-_FIELDS = "lv_uuid,lv_name,vg_name,lv_size,lv_tags,lv_attr,origin,lv_device_open,data_percent"
+_FIELDS = "lv_uuid,lv_name,vg_name,lv_size,lv_tags,lv_attr,origin,origin_size,lv_device_open,data_percent"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,8 @@ class Logical:
     uuid: str
     group: str
     name: str
-    size_bytes: int
+    size_bytes: int  # of extents it takes
+    shown_bytes: int  # of its device: a thick snapshot shows all of what it was made of
     marks: Mapping[str, str]
     origin: str = ""  # a thick snapshot's
     open: bool = False  # somebody has its device open
@@ -132,6 +133,7 @@ def _logical(row: dict[str, Any]) -> Logical:
         group=row["vg_name"],
         name=row["lv_name"],
         size_bytes=int(row["lv_size"]),
+        shown_bytes=int(row["origin_size"] or row["lv_size"]) if row["origin"] else int(row["lv_size"]),
         marks=marks_of(row["lv_tags"]),
         origin=row["origin"],
         open=row["lv_device_open"] == "open",

@@ -92,6 +92,7 @@ def grow(config: HostConfig, name: str, size_bytes: int, machine: str) -> None:
     more = group.rounded(size_bytes) - volume.size_bytes
     if more < 0:
         raise _smaller(volume, size_bytes)
+    _refuse_thick(volume)
     rest = name + GROWING
     left = _find(rest)
     if left is not None and (left.size_bytes != more or "wiping" in left.marks):
@@ -112,6 +113,7 @@ def shrink(config: HostConfig, name: str, size_bytes: int, machine: str) -> None
     volume = _ours(name, machine, unfinished=("shrinking",))
     wanted = _group(volume.group).rounded(size_bytes)
     if wanted < volume.size_bytes:
+        _refuse_thick(volume)
         _refuse_used(volume)
         with _opened(volume) as fd:
             blocks.refuse_smaller_than_content(fd, name, wanted)
@@ -206,9 +208,9 @@ def restore(config: HostConfig, name: str, label: str, machine: str) -> None:
             f"The snapshot {kept.path} ran full: what changed since can't be brought back.",
             note="Nothing was changed. Remove it, and make the next one larger; without a size it holds everything.",
         )
-    if kept.size_bytes > volume.size_bytes:
+    if kept.shown_bytes > volume.size_bytes:
         raise Refused(
-            f"{volume.path} has {volume.size_bytes // MIB} MB; the snapshot {label} needs {kept.size_bytes // MIB} MB.",
+            f"{volume.path} has {volume.size_bytes // MIB} MB; {label} was taken of {kept.shown_bytes // MIB} MB.",
             note="Nothing was changed. Grow the volume first.",
         )
     _refuse_used(volume)
@@ -289,6 +291,16 @@ def _patiently(opening: Callable[[], int]) -> int:
             if time.monotonic() > deadline:
                 raise BlockingIOError from None
             time.sleep(0.1)
+
+
+def _refuse_thick(volume: Logical) -> None:
+    """Raises Refused where it has a thick snapshot: LVM changes the size of such a volume only while nobody uses it."""
+    kept = [each.path for each in _volumes(volume.group) if _origin(each) == volume.full_name]
+    if kept:
+        raise Refused(
+            f"{volume.path} can't change its size while it has the snapshot {', '.join(kept)}.",
+            note="Nothing was changed. Remove that first, or keep a copy instead: copy=yes.",
+        )
 
 
 def _refuse_used(volume: Logical) -> None:
@@ -391,7 +403,7 @@ def _fact(volume: Logical) -> Volume:
     bare = Volume(
         name=volume.full_name,
         path=volume.path,
-        size_bytes=volume.size_bytes,
+        size_bytes=volume.shown_bytes,
         id=volume.uuid,
         content=content,
         percent=volume.percent,

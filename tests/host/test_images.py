@@ -114,3 +114,9 @@ def test_a_hostile_file_is_refused_and_makes_no_image(config, host, actor):
 def test_a_link_in_the_imports_folder_is_not_offered(config):
     (Path(config.imports) / "shadow.tar").symlink_to("/etc/shadow")
     assert image_files.offered(config) == []
+
+
+def test_a_root_of_many_small_files_gets_the_inodes_it_takes(config, host, actor):
+    archive(config, {**FILES, **{f"./small/{number % 200}/{number}": b"" for number in range(20_000)}})
+    job = run(asked(config, host, actor))
+    assert (job.state, job.message) == ("done", "")
