@@ -25,7 +25,7 @@ from typing import TextIO
 
 from bench import peers, room, sites
 from bench.peers import BARE, PEERS, Argv, Way
-from dom0 import chains, members, policy, runner
+from dom0 import chains, members, policy, runner, writer
 from dom0.host import HostConfig
 from firewall import render
 from firewall.specs import Site
@@ -47,7 +47,13 @@ def fridu(config: HostConfig, site: Site) -> None:
     for program, text, family in (("ip6tables", files.v6, "v6"), ("iptables", files.v4, "v4")):
         if chains.ours(live.get(family, "")) != chains.wanted(text):
             spliced = chains.splice(text, live.get(family, ""))
-            runner.run((f"{program}-restore", "--noflush"), stdin=spliced, timeout_s=120)
+            load(config, (f"{program}-restore", "--noflush"), spliced)
+
+
+def load(config: HostConfig, argv: Argv, text: str) -> None:
+    """As a step does it: as the one writer of rules."""
+    with writer.writing(config):
+        runner.run(argv, stdin=text, timeout_s=120)
 
 
 def looked(config: HostConfig) -> None:
@@ -186,7 +192,7 @@ def _one_more(config: HostConfig, wished: Site, folder: Path) -> dict[str, float
     if not (same and differs):
         sys.exit("one moved service has to change the IPv4 rules and nothing else")
     argv = ("iptables-restore", "--noflush")
-    found[LOAD] = timed(lambda: runner.run(argv, stdin=spliced))
+    found[LOAD] = timed(lambda: load(config, argv, spliced))
     demand(FRIDU, wished)
     path = folder / "same.rules"
     path.write_text(spliced)

@@ -12,7 +12,21 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from dom0 import addresses, bridge, closed, dnsmasq, host, loading, members, network, runner, shaping, trial, writer
+from dom0 import (
+    addresses,
+    bridge,
+    closed,
+    dnsmasq,
+    host,
+    loading,
+    members,
+    network,
+    runner,
+    saving,
+    shaping,
+    trial,
+    writer,
+)
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 
@@ -61,7 +75,7 @@ def _membership(config: HostConfig) -> None:
 def _close(config: HostConfig) -> None:
     """Before anything else: closed but SSH. Not where a policy is loaded already: by hand, boot cuts nobody off."""
     loading.write_closed(config)
-    if "fr-in" not in runner.run(("iptables-save", "-t", "filter"), keep=runner.ALL).stdout:
+    if "fr-in" not in saving.save("v4"):
         with writer.restoring(config):
             loading.load(closed.files(config))
 

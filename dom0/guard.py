@@ -80,7 +80,7 @@ class HostFile:
                 if found != self._config:
                     _say("The host file says something else; that counts from now on.")
                 self._config = found
-            except (FriduError, OSError, ValueError, TypeError) as error:
+            except (FriduError, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
                 _say(f"The host file can't be read, so the former one goes on counting: {error}")
         return self._config
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
-from dataclasses import dataclass
-from ipaddress import IPv4Network
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +23,32 @@ class Nic:
     may_add: tuple[str, ...] = ()  # networks out of which the panel may put further addresses on it
 
 
-def _nic(data: dict[str, Any], where: Path) -> Nic:
+#: A card's, a bridge's, a tunnel's name; or how such names begin.
+_LINK = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,14}\+?")
+PORTS = ("vpn_port", "panel_port", "admin_ssh_port")
+
+
+def _nic(data: Any, where: Path) -> Nic:
     """One [[nic]] of the host file; `may_add = true` stands for any address."""
+    if not isinstance(data, dict) or not isinstance(data.get("name"), str) or not _LINK.fullmatch(data["name"]):
+        raise Refused(f"{where}: a [[nic]] has no card's name.", note='Write for example name = "eth0" below it.')
     allowed = data.get("may_add", False)
-    networks = ("0.0.0.0/0",) if allowed is True else tuple(allowed or ())
     try:
+        networks = ("0.0.0.0/0",) if allowed is True else tuple(allowed or ())
         for network in networks:
-            IPv4Network(network)
-    except ValueError as error:
+            IPv4Network(str(network))
+    except (ValueError, TypeError) as error:
         raise Refused(
             f"{where}: may_add of {data['name']} names {error}.",
             note='Write may_add = true, or networks: may_add = ["87.98.130.48/28"].',
+        ) from error
+    try:
+        for address in data.get("addresses", ()):
+            IPv4Address(str(address))
+    except (ValueError, TypeError) as error:
+        raise Refused(
+            f"{where}: addresses of {data['name']} names {error}.",
+            note='Write a list of texts: addresses = ["91.121.65.140"].',
         ) from error
     return Nic(name=data["name"], addresses=tuple(data.get("addresses", ())), may_add=networks)
 
@@ -100,8 +117,8 @@ def file(path: str = "") -> Path:
 def load(path: str = "") -> HostConfig:
     """Read the host file, see `file`.
 
-    Raises Refused with a sentence where it is missing, not TOML, has a key nobody knows, or prefixes that fit
-    more than machines.
+    Raises Refused with a sentence where it is missing, not TOML, has a key nobody knows or a value no rules can be
+    made from, or prefixes that fit more than machines.
     """
     where = file(path)
     try:
@@ -110,9 +127,10 @@ def load(path: str = "") -> HostConfig:
         raise Refused(
             f"{where} is missing.", note="Copy deploy/host.toml there and put this host's facts in."
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused(f"{where} can't be read: {error}.", note="Mend that line.") from error
-    nics = tuple(_nic(n, where) for n in data.pop("nic", []))
+    found = data.pop("nic", [])
+    nics = tuple(_nic(nic, where) for nic in (found if isinstance(found, list) else [found]))
     unknown = sorted(set(data) - set(HostConfig.__dataclass_fields__))
     if unknown:
         raise Refused(f"{where} has unknown keys: {', '.join(unknown)}.", note="See docs/install.md for the keys.")
@@ -122,8 +140,35 @@ def load(path: str = "") -> HostConfig:
     if not isinstance(groups, list) or not all(isinstance(name, str) for name in groups):
         raise Refused(f"{where}: volume_groups is no list of names.", note='Write volume_groups = ["vg0"].')
     config = HostConfig(nics=nics, volume_groups=tuple(groups), **data)
+    for said in _unfit(config):
+        raise Refused(f"{where}: {said}", note="See deploy/host.toml for a value that works.")
     _refuse_prefixes(config, where)
     return config
+
+
+def _unfit(config: HostConfig) -> Iterator[str]:
+    """Values nobody could load rules from: who closes the host goes by this file, in words that stand in its rules."""
+    for field in fields(HostConfig):
+        if field.type not in ("int", "str"):  # nics and volume_groups have been looked at
+            continue
+        value = getattr(config, field.name)
+        kind = int if field.type == "int" else str
+        if not isinstance(value, kind) or isinstance(value, bool):
+            yield f"{field.name} is {value!r}, which is no {'number' if kind is int else 'text'}."
+        elif kind is str and not value.isprintable():
+            yield f"{field.name} is no single line of text."
+    for name in PORTS:
+        if isinstance(port := getattr(config, name), int) and not (0 if name == "vpn_port" else 1) <= port < 65536:
+            yield f"{name} is {port}; ports go from 1 to 65535."
+    for name in ("vpn_interface", "bridge_prefix", "vif_prefix"):
+        if (value := getattr(config, name)) and not (isinstance(value, str) and _LINK.fullmatch(value)):
+            yield f"{name} is {value!r}, which no interface is called."
+    for name, read in (("vpn_address", IPv4Address), ("vpn_network", IPv4Network)):
+        try:
+            if value := getattr(config, name):
+                read(value)
+        except ValueError as error:
+            yield f"{name} can't be it: {error}."
 
 
 def _refuse_prefixes(config: HostConfig, where: Path) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from dom0 import chains, closed, files, runner
+from dom0 import chains, closed, files, runner, saving
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
 from dom0.members import TABLE
@@ -65,10 +65,10 @@ def write_closed(config: HostConfig) -> None:
 
 def load(texts: Revision) -> None:
     """Load it all, in the order in which a failure can only close. Raises CommandFailed."""
+    saving.wake()
     for name, loader in LOADERS:
         if name.endswith(".rules"):
-            save = runner.run((loader[0].replace("-restore", "-save"),), keep=runner.ALL).stdout
-            if change := chains.splice(texts[name], save):
+            if change := chains.splice(texts[name], saving.save(name.removesuffix(".rules"))):
                 runner.run(loader, stdin=change, timeout_s=LOAD_S)
         else:
             text = bridge_instead(texts[name]) if name.endswith(".nft") else texts[name]

@@ -19,6 +19,7 @@ FAMILIES = {"v4": 2, "v6": 10, "bridge": 7}  # the kernel's NFPROTO_…
 #: nf_tables: what is asked for.
 TABLES, CHAINS, RULES, SETS = 1, 4, 7, 10
 REQUEST_DUMP = 0x301
+FLAGS = 2  # of a table
 DONE, ERROR, INTERRUPTED = 3, 2, 0x10
 #: Attributes by what is asked for. The first names the table, the second the chain (0: none); the others count: of a
 #: table flags and number, of a set name, flags, key, number, of a chain number, hook and policy. Of a rule all counts.
@@ -54,6 +55,25 @@ def of(family: str) -> Marks | None:
         (table.decode(), chain.decode()): hashlib.sha256(b"".join(words)).hexdigest()
         for (table, chain), words in found.items()
     }
+
+
+def asleep(family: str) -> tuple[str, ...]:
+    """Tables of "v4", "v6" or "bridge" that somebody switched off (`flags dormant`): they print as ever and do nothing.
+
+    None are told where the kernel does not.
+    """
+    found: Found = {}
+    try:
+        with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, generation.NETLINK_NETFILTER) as link:
+            link.settimeout(5)
+            _ask(link, TABLES, FAMILIES[family], found)
+    except (OSError, struct.error):
+        return ()
+    return tuple(sorted(table.decode() for (table, _), words in found.items() if any(map(_dormant, words))))
+
+
+def _dormant(word: bytes) -> bool:
+    return ATTRIBUTE.unpack_from(word)[1] & 0x3FFF == FLAGS and bool(word[7] & 1)
 
 
 def _ask(link: socket.socket, kind: int, family: int, found: Found) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Collection, Mapping
@@ -21,6 +22,8 @@ from dom0.host import HostConfig
 LONGEST_S = 600  # that a trial may last
 KEPT_OUTCOMES = 20
 KEPT_REVISIONS = 20
+OUTCOMES = ("confirmed", "returned", "restored", "closed")
+LATEST = 1 << 40  # a Unix time nobody sees, and which a date still has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,6 +141,15 @@ def content(config: HostConfig, name: str) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else {}
 
 
+def mark(config: HostConfig, name: str) -> tuple[str, int, int] | None:
+    """What tells a file of the guard's folder from one of the same name before or after it; None where none is."""
+    try:
+        found = path(config, name).stat()
+    except OSError:
+        return None
+    return (str(path(config, name)), found.st_ino, found.st_mtime_ns)
+
+
 def rolling_back(config: HostConfig) -> Pending | None:
     """What is being taken back or restored, if something is."""
     return _pointer(content(config, "rolling-back"))
@@ -178,7 +190,8 @@ def note(config: HostConfig, token: str, revision: str, outcome: str, by: str) -
     write(config, f"outcomes/{token}.json", asdict(ended))
     kept = sorted(path(config, "outcomes").glob("[!.]*.json"), key=lambda each: each.stat().st_mtime)
     for each in kept[:-KEPT_OUTCOMES]:
-        each.unlink(missing_ok=True)
+        if each.stem != token:  # a clock that was set back makes it the oldest
+            each.unlink(missing_ok=True)
     _prune(config)
 
 
@@ -191,12 +204,20 @@ def _prune(config: HostConfig) -> None:
         shutil.rmtree(each, ignore_errors=True)
 
 
+def _possible(ended: Outcome) -> bool:
+    """Whether it may be one: what root wrote there by hand must not keep the rest from being booked."""
+    words = all(isinstance(word, str) for word in (ended.token, ended.revision, ended.outcome, ended.by))
+    named = words and re.fullmatch(r"|0|[1-9]\d*-[0-9a-f]+", ended.revision) is not None
+    return named and ended.outcome in OUTCOMES and isinstance(ended.at, int | float) and 0 <= ended.at < LATEST
+
+
 def _outcomes(config: HostConfig, standing: Standing) -> dict[str, Outcome]:
     found = {}
     for each in path(config, "outcomes").glob("[!.]*.json"):
         with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
             ended = Outcome(**json.loads(each.read_bytes()))
-            found[ended.token] = ended
+            if _possible(ended):
+                found[ended.token] = ended
     token = standing.confirmed_token
     if token and token not in found:
         # Confirmed is who was renamed, even where the note about it did not get written any more.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -10,7 +11,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache, partial
 from pathlib import Path
 
-from dom0 import chains, files, generation, nft_marks, runner
+from dom0 import chains, files, generation, nft_marks, runner, saving
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
 from dom0.members import TABLE
@@ -25,6 +26,8 @@ SIGNS = {
 
 #: With more chains changed than that, all is printed at once.
 ONE_BY_ONE = 3
+
+_LIST_BRIDGE = ("nft", "-t", "list", "table", "bridge", TABLE)
 
 _seen = generation.Seen()
 
@@ -41,7 +44,46 @@ def live(config: HostConfig, families: Iterable[str]) -> dict[str, str]:
         family: _seen.text(family, partial(_live, family), partial(nft_marks.of, family), partial(_mended, family))
         for family in families
     }
+    if found.get("bridge"):
+        found["bridge"] = _disowned(config, found["bridge"])
     return {family: text for family, text in found.items() if text}
+
+
+#: The comment by which bridge rules say whose file they were loaded from (`firewall.render.bridge`).
+_SIGNED = re.compile(r'comment "(fridu [^"]+)"')
+CHANGED = "fridu changed by hand"
+
+
+def _disowned(config: HostConfig, listing: str) -> str:
+    """The listing; where it is not what nft makes of the file it is signed with, signed as changed by hand.
+
+    nft prints rules in other words than it reads, so the file is loaded once where nothing is hurt and printed.
+    """
+    texts = (_bridge_file(config, signed) for signed in _SIGNED.findall(listing))
+    with contextlib.suppress(CommandFailed):  # a file that is not whole: the next load tells
+        if any(text is not None and _parts(_printed(text)) != _parts(listing) for text in texts):
+            return _SIGNED.sub(f'comment "{CHANGED}"', listing)
+    return listing
+
+
+def _bridge_file(config: HostConfig, signed: str) -> str | None:
+    """The bridge rules of the revision on this host that are signed so."""
+    texts = (files.read_text(str(path)) for path in Path(config.state, "firewall", "revisions").glob("*/bridge.nft"))
+    return next((text for text in texts if text and f'"{signed}"' in text), None)
+
+
+@lru_cache(maxsize=8)
+def _printed(text: str) -> str:
+    with runner.own_network() as network:
+        enter = ("nsenter", f"--net={network}", "--")
+        runner.run((*enter, "nft", "-f", "/dev/stdin"), stdin=text)
+        return runner.run((*enter, *_LIST_BRIDGE)).stdout
+
+
+def _parts(listing: str) -> tuple[str, ...]:
+    """Its chains and sets; their order says nothing."""
+    head, *body, _ = listing.strip().splitlines()
+    return (head, *sorted("\n".join(body).split("\n\n")))
 
 
 @lru_cache(maxsize=4)  # by what the name leads to: update-alternatives may lead it elsewhere at any time
@@ -67,17 +109,16 @@ def counted() -> str:
 
 def _live(family: str) -> str:
     if family == "bridge":
-        found = runner.run(("nft", "-t", "list", "table", "bridge", TABLE), ok_codes=(0, 1))
+        found = runner.run(_LIST_BRIDGE, ok_codes=(0, 1))
         return found.stdout if found.code == 0 else ""
-    program = {"v4": "iptables-save", "v6": "ip6tables-save"}[family]
-    return chains.normal(runner.run((program,), keep=runner.ALL).stdout)
+    return chains.normal(saving.save(family))
 
 
 def _mended(family: str, save: str, changed: Collection[tuple[str, str]]) -> str | None:
     """Chains printed one by one, in 3 ms each: iptables-save reads all there is, whatever of it it is asked for."""
     if family == "bridge" or len(changed) > ONE_BY_ONE:
         return None
-    program = {"v4": "iptables", "v6": "ip6tables"}[family]
+    program = saving.PROGRAMS[family]
     try:
         for table, chain in changed:
             save = chains.mended(save, table, runner.run((program, "-t", table, "-S", chain), keep=runner.ALL).stdout)

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
-from dom0 import closed, files, flows, loading, pointers, writer
+from dom0 import closed, files, flows, loading, pointers, saving, writer
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 
@@ -85,6 +85,7 @@ def arm(config: HostConfig, *, token: str, revision: str, seconds: int, back: Se
             for former in ("taken", "applied"):  # a trial of the same name may have had its end
                 files.remove(str(pointers.path(config, former)))
             pointers.write(config, "pending", asdict(armed))
+            saving.wake()
     _await_guard(config, token)
     return armed
 
@@ -202,11 +203,19 @@ def load_confirmed(config: HostConfig, by: str, say: Say) -> bool:
         return _restore(config, by, say)
 
 
+#: The pointer whose flows this guard forgot last: one that can't be removed, as on a disk that takes no writes, asks
+#: for a load again and again, but must not cut the admin off who mends it each time.
+_cut: list[tuple[str, int, int]] = []
+
+
 def _restore(config: HostConfig, by: str, say: Say) -> bool:
-    returned = pointers.rolling_back(config)
+    returned, mark = pointers.rolling_back(config), pointers.mark(config, "rolling-back")
     loaded = _load(config, say)
-    _tried(say, lambda: flows.forget(returned.back if returned else ()))
-    _tried(say, flows.forget_own)
+    if by != "guard" or mark not in _cut:
+        _tried(say, lambda: flows.forget(returned.back if returned else ()))
+        _tried(say, flows.forget_own)
+    if by == "guard" and mark:
+        _cut[:] = [mark]
     _returned(config, by, say, whole=loaded)
     return loaded
 

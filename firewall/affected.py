@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from firewall.specs import DOM0, INTERNET, VPN, Cell, Restriction, Service, Site
-from firewall.words import ends, party
+from firewall.words import covers, ends, party, turns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,11 +86,22 @@ def _policy(source: str, target: str, ports: str, *, comes: bool) -> _Mark:
 
 
 def _restrictions(before: Site, after: Site) -> Iterator[_Mark]:
-    for site, comes in ((after, True), (before, False)):
-        other = (before if comes else after).restrictions
-        for restriction in site.restrictions:
-            if restriction not in other:
-                yield _restricted(site, restriction, comes=comes)
+    for was, now in turns(before, after):
+        if was and now:
+            yield from _turned(after, was, now)
+        elif now:
+            yield _restricted(after, now, comes=True)
+        elif was:
+            yield _restricted(before, was, comes=False)
+
+
+def _turned(site: Site, was: Restriction, now: Restriction) -> Iterator[_Mark]:
+    """One that stops more than it did takes away, one that stops less gives back, but for what it stops still."""
+    if not covers(was, now):
+        yield _restricted(site, now, comes=True)
+    elif not covers(now, was):
+        given = _restricted(site, was, comes=False)
+        yield replace(given, says=f"{given.says}, but for {now.ports}")
 
 
 def _restricted(site: Site, restriction: Restriction, *, comes: bool) -> _Mark:

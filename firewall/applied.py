@@ -14,7 +14,7 @@ from ui.registry import Mark
 #: As many of the newest as a page shows.
 MANY = 50
 DEEDS: dict[str, tuple[Mark, str]] = {
-    trials.APPLY: ("busy", "loaded"),
+    trials.APPLY: ("off", "loaded"),
     trials.CONFIRM: ("run", "kept: in force from then on"),
     trials.RETURN: ("off", "returned from"),
 }

@@ -83,7 +83,7 @@ def told(host: Host, **only: Any) -> Mapping[Key, str]:
         if each.begun and not each.count:
             found[(kind, name)] = f"none yet, counted since {_moment(each.begun)}"
             continue
-        what = f"{each.count or 'no'} {word}{'' if each.count == 1 else 's'}"
+        what = f"{f'{each.count:,}' if each.count else 'no'} {word}{'' if each.count == 1 else 's'}"
         found[(kind, name)] = f"{what} since {_moment(each.begun) if each.begun else 'Monday'}"
     return found
 

@@ -7,12 +7,15 @@ dom0 itself are forgotten at every apply (`firewall-applied`), so nothing here s
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 from firewall.rule_flows import rule_flows
 from firewall.specs import DOM0, ICMP, INTERNET, VPN, Cell, Ports, Restriction, Site, Zone
 
-End = tuple[str, str, int, int]
+Span = tuple[int, int, str, int]
 
 
 def cut(before: Site, after: Site) -> tuple[str, ...]:
@@ -29,22 +32,60 @@ def cut(before: Site, after: Site) -> tuple[str, ...]:
 
 
 def _services(before: Site, after: Site) -> Iterator[str]:
-    old, new = _by_end(before), _by_end(after)
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            proto, ip, first, last = key
+    """Port by port: who takes one out of a range leaves the connections to the others alone."""
+    old, new = _published(before), _published(after)
+    for end in sorted(old.keys() | new.keys()):
+        was, now = old.get(end, Published()), new.get(end, Published())
+        proto, ip = end
+        for first, last in _changed(was, now):
             yield f"-p {proto} --orig-dst {ip} --orig-port-dst {_span(first, last)}"
 
 
-def _by_end(site: Site) -> dict[End, tuple[str | None, int]]:
-    """Where each published (proto, address, first, last) leads: target and its first port."""
-    out: dict[End, tuple[str | None, int]] = {}
-    # Machines' services last: DNAT comes before dom0's own.
-    for service in sorted(site.services, key=lambda s: s.target is not None):
+def _changed(was: Published, now: Published) -> Iterator[tuple[int, int]]:
+    """The ports that lead elsewhere now, as ranges that don't touch each other."""
+    changed = was.spans ^ now.spans
+    low, high = min((span[0] for span in changed), default=0), max((span[1] for span in changed), default=-1)
+    near = [span for span in was.spans | now.spans if span[0] <= high and span[1] >= low]
+    edges = sorted({edge for first, last, _, _ in near for edge in (first, last + 1)})
+    begun: int | None = None
+    for edge in edges:
+        differs = was.leads(edge) != now.leads(edge)
+        if begun is not None and not differs:
+            yield begun, edge - 1
+        begun = (edge if begun is None else begun) if differs else None
+
+
+class Published:
+    """Where the ports of one (proto, address) lead. A span is (first, last, target, target's first port)."""
+
+    def __init__(self) -> None:
+        self.spans: set[Span] = set()
+
+    @cached_property
+    def _machines(self) -> list[Span]:
+        return sorted(span for span in self.spans if span[2])  # they never overlap
+
+    @cached_property
+    def _own(self) -> list[Span]:
+        return [span for span in self.spans if not span[2]]
+
+    def leads(self, port: int) -> tuple[str, int] | None:
+        """The machine and its port, ("", port) for dom0's own, None where nothing is published."""
+        place = bisect_right(self._machines, port, key=lambda span: span[0]) - 1
+        if place >= 0:
+            first, last, target, inner = self._machines[place]
+            if port <= last:  # DNAT comes before dom0's own
+                return target, inner + port - first
+        return ("", port) if any(first <= port <= last for first, last, _, _ in self._own) else None
+
+
+def _published(site: Site) -> dict[tuple[str, str], Published]:
+    out: dict[tuple[str, str], Published] = defaultdict(Published)
+    for service in site.services:
+        inner = service.target_ports.first
         for ip in site.addresses_of(service):
             for ports in service.ports.each:
-                key = (ports.proto, ip, ports.first, ports.last)
-                out[key] = (service.target, service.target_ports.first)
+                out[ports.proto, ip].spans.add((ports.first, ports.last, service.target or "", inner))
     return out
 
 

@@ -120,7 +120,7 @@ class PublishForm(Taking, forms.Form):
         max_length=31,
         label="Leads to",
         error_messages={"required": "Name a machine, its address, or dom0."},
-        help_text="A machine by name or address; dom0 for one of its own.",
+        help_text="A machine’s name or address, or dom0 for a port of the host itself.",
         widget=forms.TextInput(attrs={**TYPED, "list": "machines"}),
     )
     target_port = forms.IntegerField(
@@ -133,7 +133,7 @@ class PublishForm(Taking, forms.Form):
             "min_value": "Ports go from 1 to 65535.",
             "max_value": "Ports go from 1 to 65535.",
         },
-        help_text="Left empty: the same. Of a range: its first.",
+        help_text="Left empty: the same port. Of a range: its first.",
         widget=forms.TextInput(attrs={**TYPED, "inputmode": "numeric", "class": "mono"}),
     )
     reason = why(required=False)
@@ -160,7 +160,7 @@ class PublishForm(Taking, forms.Form):
         try:
             return str(forms.GenericIPAddressField(protocol="IPv4").clean(text))
         except ValidationError:
-            raise ValidationError(f"There is no machine {text}. Name one of those listed, or an address.") from None
+            raise ValidationError(f"There is no machine “{text}” here. Name one of the list, or an address.") from None
 
     @staticmethod
     def of(service: PublishedService) -> dict[str, Any]:
@@ -201,13 +201,13 @@ class PortsForm(forms.Form):
 class RestrictionForm(Taking, forms.Form):
     """What a zone may not send or receive (the seed's TuneZone)."""
 
-    zone = forms.ModelChoiceField(Zone.objects.none(), empty_label=None)
     name = forms.CharField(
         max_length=31,
         validators=[service_grammar],
         error_messages={"required": "Give it a name, for example BR3_NOSMTP."},
         widget=forms.TextInput(attrs=TYPED),
     )
+    zone = forms.ModelChoiceField(Zone.objects.none(), empty_label=None)
     direction = forms.ChoiceField(choices=[("out", "leaving the zone"), ("in", "coming into the zone")])
     action = forms.ChoiceField(
         choices=ZoneRestriction.Action.choices,
@@ -246,6 +246,12 @@ class RestrictionForm(Taking, forms.Form):
         return data
 
 
+class CellPorts(forms.CharField):
+    """Needed where only these ports are open: neither "optional" nor demanded by the browser."""
+
+    depends = True
+
+
 class CellForm(Taking, forms.Form):
     """One cell of the policy grid."""
 
@@ -254,7 +260,7 @@ class CellForm(Taking, forms.Form):
         widget=forms.RadioSelect,
         label="May open",
     )
-    ports = forms.CharField(
+    ports = CellPorts(
         required=False,
         max_length=200,
         label="Ports",
@@ -267,6 +273,8 @@ class CellForm(Taking, forms.Form):
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
         found: tuple[Ports, ...] = ()
+        if data.get("may") in ("none", "all") and data.get("ports") and "ports" in self.changed_data:
+            self.add_error("ports", "Ports are opened by “Only these ports” alone. Choose that, or empty this field.")
         if data.get("may") == "only":
             try:
                 found = rows.ports_in(data.get("ports", ""))
@@ -291,7 +299,7 @@ class CustomForm(Taking, forms.Form):
 
     place = forms.ChoiceField(
         choices=[(place, place) for place in PLACES],
-        help_text="Before or after the panel's own rules. Input is what comes to dom0 itself, output what dom0 sends, "
+        help_text="Before or after the panel’s own rules. Input is what comes to dom0 itself, output what dom0 sends, "
         "forwarding what passes through it to and from machines.",
     )
     rule = forms.CharField(

@@ -8,7 +8,7 @@ from typing import Literal
 
 from django.utils import timezone
 
-from firewall import counters, lint, rows
+from firewall import counters, lint, rows, undo
 from firewall.models import Counter, CustomRule, ZoneRestriction
 from firewall.own_rules import Wanted
 from firewall.specs import PLACES, Restriction, Site
@@ -46,6 +46,7 @@ class Held:
     where: str = ""
     row: ZoneRestriction | CustomRule | None = None
     was: str = ""
+    why: str = ""
     remarks: tuple[str, ...] = ()
     counted: str = ""
 
@@ -55,12 +56,17 @@ class Held:
         return "Undo" if self.was else "Keep it" if self.row is None else ""
 
     @property
+    def seen(self) -> str:
+        """What whoever undoes it has seen of it (`undo.refuse_unseen`)."""
+        return undo.seen(self.what, self.was, self.row is None)
+
+    @property
     def mark(self) -> str:
         return WORDS[self.state][0]
 
     @property
     def word(self) -> str:
-        return WORDS[self.state][1]
+        return "changes when you apply" if self.was else WORDS[self.state][1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +127,7 @@ def says(spec: Restriction) -> str:
 
 def own_rules(host: Host) -> tuple[Heap, ...]:
     """Every place with its rules, in the order in which packets meet them (10 queries)."""
-    base = {(rule.place, rule.rule) for rule in rows.site_in(rows.tried_or_live(host).first()).custom}
+    base = {(rule.place, rule.rule): rule.reason for rule in rows.site_in(rows.tried_or_live(host).first()).custom}
     wished = list(CustomRule.objects.filter(host=host).select_related("author"))
     known = {(row.place, row.rule) for row in wished}
     site = rows.site_of(host) if wished else Site()
@@ -132,7 +138,11 @@ def own_rules(host: Host) -> tuple[Heap, ...]:
             sub=MEANT[place],
             held=(
                 *(_own(row, (row.place, row.rule) in base, site, met) for row in wished if row.place == place),
-                *(Held(what=rule, state="ends") for at, rule in sorted(base - known) if at == place),
+                *(
+                    Held(what=rule, why=base[at, rule], state="ends")
+                    for at, rule in sorted(base.keys() - known)
+                    if at == place
+                ),
             ),
         )
         for place in PLACES
@@ -145,4 +155,4 @@ def _own(row: CustomRule, holds: bool, site: Site, met: Mapping[tuple[str, str],
     said = lint.custom_problems(Wanted(place=row.place, rule=row.rule, reason=row.reason).spec, site)
     counted = met.get((Counter.Kind.CUSTOM, f"{row.place}: {row.rule}"), "")
     remarks = tuple(p.sentence for p in said if not p.blocks)
-    return Held(row=row, what=row.rule, state=state, remarks=remarks, counted=counted)
+    return Held(row=row, what=row.rule, why=row.reason, state=state, remarks=remarks, counted=counted)

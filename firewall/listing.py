@@ -11,7 +11,7 @@ from django.core.paginator import Page, Paginator
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery
 from django.http import QueryDict
 
-from firewall import counters, rows
+from firewall import counters, rows, undo
 from firewall.models import Counter, Proto, PublishedService
 from firewall.specs import Service
 from hosts.models import Host
@@ -64,7 +64,10 @@ class Filter:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One service as the list shows it; `row` None: no wish any more, but still in force."""
+    """One service as the list shows it; `row` None: no wish any more, but still in force.
+
+    `seen`: what whoever undoes it has seen of it (`undo.refuse_unseen`).
+    """
 
     name: str
     service: Service
@@ -74,6 +77,7 @@ class Line:
     state: State
     was: str = ""
     counted: str = ""
+    seen: str = ""
 
     @property
     def mark(self) -> str:
@@ -144,6 +148,20 @@ def listing(host: Host, sifted: Filter, page: str | None) -> Listing:
     )
 
 
+def one(host: Host, name: str) -> Line | None:
+    """The line of that name; None where neither a wish nor what is in force has one."""
+    if not name.isprintable():  # PostgreSQL takes no NUL
+        return None
+    row = PublishedService.objects.filter(host=host, name=name).select_related("external", "zone").first()
+    base = _in_force(host)
+    before = base.get(name)
+    targets = (row.target if row else None, before.target if before else None)
+    machines = _machines(host, targets)
+    if row:
+        return _line(row, base, machines)
+    return _closing(before, machines, {z.number: z for z in Zone.objects.filter(host=host)}) if before else None
+
+
 def _in_force(host: Host) -> dict[str, Service]:
     """Services of the revision on trial, else of the one in force, by name."""
     return {service.name: service for service in rows.site_in(rows.tried_or_live(host).first()).services}
@@ -169,6 +187,7 @@ def _line(row: PublishedService, base: Mapping[str, Service], machines: Mapping[
         zone=row.zone.name if row.zone else "dom0",
         state=state,
         was=told,
+        seen=undo.seen(service, before),
     )
 
 
@@ -181,6 +200,7 @@ def _closing(service: Service, machines: Mapping[str, Machine], zones: Mapping[i
         machine=machines.get(service.target or ""),
         zone=zone.name if zone else "dom0",
         state="closing",
+        seen=undo.seen(None, service),
     )
 
 

@@ -27,6 +27,11 @@ class Reach:
     look: str
     published: tuple[Service, ...] = ()
 
+    @property
+    def only_published(self) -> bool:
+        """Whether published services are the only way there."""
+        return bool(self.published) and not self.look
+
 
 def matrix(site: Site, *, names: Mapping[str, str] | None = None, vpn_address: str = "") -> tuple[Reach, ...]:
     """Every pair of the site's parties, sources in the order of the policy grid."""
@@ -53,7 +58,7 @@ class _Asker:
     def reach(self, source: str, target: str) -> Reach:
         """One pair."""
         if source == target:
-            words, look = ("free: one bridge", "all") if source in self.zones else ("–", "")
+            words, look = ("inside: free", "all") if source in self.zones else ("–", "")
             return Reach(source=source, target=target, words=words, look=look)
         where = self._address(source, target)
         open_, closed = list[Ports](), list[Ports]()

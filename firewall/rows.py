@@ -148,8 +148,10 @@ def _service(
 
 
 def former_service(host: Host, name: str) -> PublishedService | None:
-    """The service of this name as the revision in force publishes it: an unsaved change, or an unsaved new row."""
-    found = next((s for s in site_in(live_revision(host)).services if s.name == name), None)
+    """The service of this name as the revision on trial, else the one in force, publishes it: an unsaved change, or
+    an unsaved new row.
+    """
+    found = next((s for s in site_in(tried_or_live(host).first()).services if s.name == name), None)
     if found is None:
         return None
     row = PublishedService.objects.filter(host=host, name=name).first() or PublishedService(host=host, name=name)

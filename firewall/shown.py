@@ -14,9 +14,9 @@ from django.utils.text import capfirst
 
 from accounts.access import may_somewhere
 from accounts.models import User
-from firewall import rows
+from firewall import held, rows
 from firewall.effective import effective
-from firewall.models import CustomRule, PublishedService, ZoneRestriction
+from firewall.models import CustomRule, PublishedService
 from firewall.specs import Site
 from firewall.trouble import taken_back
 from firewall.waiting import waiting
@@ -73,7 +73,7 @@ def attention(request: HttpRequest) -> Iterator[Attention]:
             yield Attention(
                 state="wait",
                 title=f"{words.count(found.count, 'firewall change')} not applied",
-                text=f"{capfirst(found.first)}{' and more' if found.count > 1 else ''}.",
+                text=f"{capfirst(found.first)}{f'; and {found.count - 1} more' if found.count > 1 else ''}.",
                 url=f"{reverse('firewall:changes')}?host={host.name}",
                 button="Show what changes",
             )
@@ -127,6 +127,6 @@ def zone_fragment(request: HttpRequest, zone: Zone) -> str:
     context = {
         "zone": zone,
         "services": PublishedService.objects.filter(zone=zone).select_related("external"),
-        "restrictions": ZoneRestriction.objects.filter(zone=zone),
+        "restrictions": [each for heap in held.restrictions(zone.host) if heap.zone == zone.pk for each in heap.held],
     }
     return render_to_string("firewall/_zone.html", context, request=request)

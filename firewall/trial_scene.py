@@ -11,7 +11,7 @@ from firewall.trials import Trial
 from hosts.models import Host, Job, JobStep
 
 KINDS = (trials.APPLY, trials.CONFIRM, trials.RETURN, trials.STOP)
-Stage = Literal["applying", "deciding", "keeping", "returning", "closing", "over", "ended", "none"]
+Stage = Literal["applying", "restoring", "deciding", "keeping", "returning", "closing", "over", "ended", "none"]
 BUSY: dict[str, Stage] = {
     trials.APPLY: "applying",
     trials.CONFIRM: "keeping",
@@ -43,7 +43,8 @@ class Scene:
         if self.trial:
             return "deciding" if self.trial.ready else "over"
         if self.job:
-            return "applying"
+            in_force = self.revision is not None and self.revision.state == Revision.State.LIVE
+            return "restoring" if in_force else "applying"
         return "ended" if self.last else "none"
 
     @property

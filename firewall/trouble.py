@@ -38,7 +38,7 @@ def _trial(host: Host) -> Iterator[Attention]:
     if trial is None:
         return
     number = trial.revision.number
-    text = f"{trial.seconds_left} s left to keep it; then {host.name} returns to the one before."
+    text = f"{words.left(trial.seconds_left)} left to keep it; then {host.name} returns to the one before."
     if not trial.ready:
         text = f"Its time is up: {host.name} returns to the one before."
     yield Attention(
@@ -63,11 +63,15 @@ def _taken_back(host: Host) -> Iterator[Attention]:
     last = taken_back(host)
     if last is None:
         return
-    first = f" {capfirst(str(last.words[0]))}{' and more' if len(last.words) > 1 else ''}." if last.words else ""
+    first = (
+        f" {capfirst(str(last.words[0]))}{f'; and {len(last.words) - 1} more' if len(last.words) > 1 else ''}."
+        if last.words
+        else ""
+    )
     yield Attention(
         state="bad",
         title=f"Revision {last.number} was taken back",
-        text=f"Nobody kept it in {last.seconds} s.{first} The wishes are kept, not applied.",
+        text=f"Nobody kept it within {words.took(last.seconds)}.{first} The wishes are kept, not applied.",
         url=_there("changes", host),
         button="Show the wishes",
     )

@@ -1,10 +1,13 @@
 """Wish again for what is in force, where somebody changed the wish or took it out and has not applied it yet.
 
-Services have theirs in `services.service_restore`; here are restrictions, cells of the policy and own rules.
+Services have theirs in `services.service_restore`; here are restrictions, cells of the policy and own rules. While
+a revision is on trial, in force means that one: it is what the pages compare with. Whoever undoes says what he saw
+(`seen`), so that nobody throws away what another wished for meanwhile.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -20,12 +23,23 @@ from zones.models import Zone
 WHY = "as it is in force"
 
 
+def seen(*said: object) -> str:
+    """What somebody saw who undoes it, as one word: another one says that it is no longer so."""
+    return hashlib.sha256(repr(said).encode()).hexdigest()[:20]
+
+
+def refuse_unseen(now: str, saw: str) -> None:
+    """Raises Refused where it is not what was seen."""
+    if now != saw:
+        raise Refused("Somebody changed this meanwhile, so nothing was undone.", note="It stands here as it is now.")
+
+
 def restriction_restore(actor: Actor, zone: Zone, name: str) -> ZoneRestriction:
     """Wish for a zone's restriction as the revision in force has it, whether it was changed or taken out.
 
     Raises Refused where that revision has none of this name, ValidationError where it does not fit any more.
     """
-    in_force = rows.site_in(rows.live_revision(zone.host)).restrictions
+    in_force = rows.site_in(rows.tried_or_live(zone.host).first()).restrictions
     was = next((r for r in in_force if (r.zone, r.name) == (zone.number, name)), None)
     if was is None:
         raise Refused(f"The revision in force has no restriction {name} on {zone.name}.", note="Add it anew.")
@@ -46,7 +60,7 @@ def restriction_restore(actor: Actor, zone: Zone, name: str) -> ZoneRestriction:
 
 def cell_restore(actor: Actor, host: Host, source: str, target: str) -> None:
     """Wish for one cell of the policy as it is in force. Raises Refused without a revision, ValidationError."""
-    live = rows.live_revision(host)
+    live = rows.tried_or_live(host).first()
     if live is None:
         raise Refused("No revision is in force, so there is nothing to go back to.", note="Set the cell by hand.")
     services.policy_set(actor, host, [rows.site_in(live).cell(source, target)], reason=WHY)
@@ -57,7 +71,7 @@ def custom_restore(actor: Actor, host: Host, place: str, rule: str) -> CustomRul
 
     Raises Refused where the revision in force has no such rule.
     """
-    live = rows.site_in(rows.live_revision(host)).custom
+    live = rows.site_in(rows.tried_or_live(host).first()).custom
     was = next((c for c in live if (c.place, c.rule) == (place, rule)), None)
     if was is None:
         where = place if place in PLACES else "there"

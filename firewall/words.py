@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Network
 from typing import Literal
 
 from firewall.specs import BOTH, INTERNET, VPN, Cell, CustomRule, Ports, Restriction, Service, Site, Zone
@@ -184,22 +185,69 @@ def party(party: str) -> str:
     return {INTERNET: "the Internet", VPN: "the admin VPN"}.get(party, party)
 
 
-def _restrictions(before: Site, after: Site) -> Iterator[Change]:
+def turns(before: Site, after: Site) -> list[tuple[Restriction | None, Restriction | None]]:
+    """Each restriction that differs, as it was and as it will be; both, where one of them stops all the other does."""
     old, new = set(before.restrictions), set(after.restrictions)
-    yield from (_restriction(after, r, comes=True) for r in after.restrictions if r not in old)
-    yield from (_restriction(before, r, comes=False) for r in before.restrictions if r not in new)
+    gone, found = (
+        [r for r in before.restrictions if r not in new],
+        list[tuple[Restriction | None, Restriction | None]](),
+    )
+    for now in (r for r in after.restrictions if r not in old):
+        alike = (r for r in gone if (r.zone, r.name) == (now.zone, now.name) and (covers(r, now) or covers(now, r)))
+        was = next(alike, None)
+        if was:
+            gone.remove(was)
+        found.append((was, now))
+    return [*found, *((was, None) for was in gone)]
+
+
+def covers(wide: Restriction, narrow: Restriction) -> bool:
+    """Whether one restriction stops all that the other stops."""
+    if wide.direction != narrow.direction or "ACCEPT" in (wide.action, narrow.action):
+        return False
+    if wide.address and not (narrow.address and IPv4Network(narrow.address).subnet_of(IPv4Network(wide.address))):
+        return False
+    protos = {one.proto for one in wide.ports.each} >= {one.proto for one in narrow.ports.each}
+    return protos and wide.ports.first <= narrow.ports.first and narrow.ports.last <= wide.ports.last
+
+
+def _restrictions(before: Site, after: Site) -> Iterator[Change]:
+    for was, now in turns(before, after):
+        if was and now:
+            yield _turned(after, was, now)
+        elif now:
+            yield _restriction(after, now, comes=True)
+        elif was:
+            yield _restriction(before, was, comes=False)
+
+
+def _turned(site: Site, was: Restriction, now: Restriction) -> Change:
+    """A restriction that stops more than it did, or less, or the same otherwise."""
+    if covers(was, now) and covers(now, was):
+        verb, former = ("rejects", "dropping") if now.action == "REJECT" else ("drops", "rejecting")
+        what = f"zone restriction {now.name} of {site.zone(now.zone).name}"
+        return Change(kind="changes", what=what, rest=f"{verb} {now.ports} instead of {former} it")
+    if covers(now, was):
+        more = _restriction(site, now, comes=True)
+        return replace(more, detail=f"Zone restriction {now.name}; so far only {was.ports}{_only(was)}.")
+    less = _restriction(site, was, comes=False)
+    detail = f"Zone restriction {now.name} stops less than so far."
+    return replace(less, rest=f"{less.rest}, but for {now.ports}{_only(now)}", detail=detail)
+
+
+def _only(restriction: Restriction) -> str:
+    side = "to" if restriction.direction == "out" else "from"
+    return f" ({side} {restriction.address} only)" if restriction.address else ""
 
 
 def _restriction(site: Site, restriction: Restriction, *, comes: bool) -> Change:
-    zone = site.zone(restriction.zone).name
     side = "out of" if restriction.direction == "out" else "into"
-    only = ""
-    if restriction.address:
-        only = f" ({'to' if restriction.direction == 'out' else 'from'} {restriction.address} only)"
     closing = (restriction.action != "ACCEPT") == comes
-    detail = f"Zone restriction {restriction.name} {'comes' if comes else 'goes'}."
     return Change(
-        kind="closes" if closing else "opens", what=str(restriction.ports), rest=f"{side} {zone}{only}", detail=detail
+        kind="closes" if closing else "opens",
+        what=str(restriction.ports),
+        rest=f"{side} {site.zone(restriction.zone).name}{_only(restriction)}",
+        detail=f"Zone restriction {restriction.name} {'comes' if comes else 'goes'}.",
     )
 
 

@@ -97,13 +97,17 @@ class Shell:
         """What is on trial: every page of those who may decide says so."""
         return trials.on_trial(self.host) if self.host and Revision.State.TRIAL in self._revisions else None
 
-    @property
+    @cached_property
     def preparing(self) -> bool:
         """Whether a change is on its way to its trial: the pages of those who may decide say so before it begins."""
-        user = self._user
-        if not (user and getattr(self.host, "applying", False)):
+        user, states = self._user, Revision.State
+        if not (user and getattr(self.host, "applying", False)) or not may_somewhere(user, "firewall.view"):
             return False
-        return may_somewhere(user, "firewall.view") and Revision.State.TRIAL not in self._revisions
+        live = self._revisions.get(states.LIVE)
+        again = Job.objects.filter(
+            host=self.host, kind=trials.APPLY, state__in=Job.OPEN, args__revision=live.pk if live else 0
+        )
+        return states.TRIAL not in self._revisions and not again.exists()  # the one in force is loaded without a trial
 
     @cached_property
     def waiting(self) -> Waiting | None:

@@ -51,7 +51,7 @@ def jobs_for(request: HttpRequest) -> Iterator[Attention]:
         yield Attention(
             state="bad",
             title=f"Job {job.pk} {job.get_state_display()}: {job.title}",
-            text=job.message or "It stopped half-way.",
+            text=f"{job.message or 'It stopped half-way.'} {job.note}".strip(),
             url=reverse("hosts:job", args=(job.pk,)),
         )
     for job in seen.filter(state=S.PLANNED).select_related("actor").order_by("-id")[:LIMIT]:

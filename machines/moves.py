@@ -80,11 +80,7 @@ def locks(zone: Zone) -> tuple[str, ...]:
 
 def looks_at(zone: Zone, config: HostConfig) -> Look:
     """The files and set elements of every machine of the zone."""
-    found: dict[str, tuple[str, ...]] = {}
-    for spec in _specs(zone, None, config):
-        for room, names in settle.looked_at(spec).items():
-            found[room] = tuple(dict.fromkeys((*found.get(room, ()), *names)))
-    return found
+    return settle.looks_at(_specs(zone, None, config))
 
 
 def settles(zone: Zone, move: Move | None, config: HostConfig, draft: Draft) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from dom0 import members
 from dom0.plan import Draft
 from dom0.steps import Drop, Step
@@ -12,6 +14,15 @@ from machines.specs import EntrySpec
 def looked_at(spec: EntrySpec) -> dict[str, tuple[str, ...]]:
     """What settling a machine needs to see of the host, by room of the state."""
     return {"files": (*(file.path for file in dhcp(spec)), spec.members_file), "members": (members.EVERY_VIF,)}
+
+
+def looks_at(specs: Iterable[EntrySpec]) -> dict[str, tuple[str, ...]]:
+    """The same for all of them, each thing once."""
+    found: dict[str, tuple[str, ...]] = {}
+    for spec in specs:
+        for room, names in looked_at(spec).items():
+            found[room] = tuple(dict.fromkeys((*found.get(room, ()), *names)))
+    return found
 
 
 def settle(spec: EntrySpec, draft: Draft) -> None:

@@ -19,7 +19,7 @@ from firewall.models import Watched
 from firewall.specs import Site
 from firewall.trials import Drift
 from firewall.views.about import host_of, known_host
-from hosts.models import Host
+from hosts.models import Host, Job
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,7 @@ def _drift(request: UserRequest, host: Host, refused: Refused | None) -> HttpRes
         "unadopted": taken.refused if taken else (),
         "refused": refused,
         "trial": trials.on_trial(host),
+        "job": Job.objects.filter(kind__in=(trials.APPLY, trials.STOP), host=host, state__in=Job.OPEN).first(),
     }
     return render(request, "firewall/drift.html", context, status=409 if refused else 200)
 

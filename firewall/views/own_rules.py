@@ -4,6 +4,7 @@ host first), removing.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
@@ -39,19 +40,8 @@ def add(request: UserRequest) -> HttpResponse:
     """A new rule of the operator's own: the host tries it, and only what loads is saved."""
     host = known_host(request)
     form = CustomForm(request.POST or None, initial={"place": request.GET.get("place", "")})
-    refused: Refused | None = None
-    if form.is_valid():
-        try:
-            job = own_rules.custom_add(actor_of(request), host, **form.cleaned_data)
-            return redirect("firewall:custom_tried", job.pk)
-        except ValidationError as error:
-            form.take(error)
-        except Refused as error:
-            refused = error
-    form.focus()
-    status = 409 if refused else 422 if form.errors else 200
-    context = {"form": form, "refused": refused, "host": host, "action": reverse("firewall:custom")}
-    return render(request, "firewall/custom.html", context, status=status)
+    context = {"host": host, "action": reverse("firewall:custom")}
+    return _asked(request, form, lambda: own_rules.custom_add(actor_of(request), host, **form.cleaned_data), context)
 
 
 @page("policy.change", methods=("GET", "POST"))
@@ -59,19 +49,23 @@ def change(request: UserRequest, pk: int) -> HttpResponse:
     """Another text, reason or end for a rule that is there; it holds as it is until the host has tried the new one."""
     row = get_object_or_404(CustomRule.objects.select_related("host"), pk=pk)
     form = CustomForm(request.POST or None, initial=CustomForm.typed(own_rules.Wanted.of(row)))
+    context = {"host": row.host, "action": _form_of(row.pk), "changed": row}
+    return _asked(request, form, lambda: own_rules.custom_change(actor_of(request), row, **form.cleaned_data), context)
+
+
+def _asked(request: UserRequest, form: CustomForm, ask: Callable[[], Job], context: dict[str, Any]) -> HttpResponse:
+    """The form, or on to the trial of what it says; refused, with the reason on it."""
     refused: Refused | None = None
     if form.is_valid():
         try:
-            job = own_rules.custom_change(actor_of(request), row, **form.cleaned_data)
-            return redirect("firewall:custom_tried", job.pk)
+            return redirect("firewall:custom_tried", ask().pk)
         except ValidationError as error:
             form.take(error)
         except Refused as error:
             refused = error
     form.focus()
     status = 409 if refused else 422 if form.errors else 200
-    context = {"form": form, "refused": refused, "host": row.host, "action": _form_of(row.pk), "changed": row}
-    return render(request, "firewall/custom.html", context, status=status)
+    return render(request, "firewall/custom.html", {**context, "form": form, "refused": refused}, status=status)
 
 
 def _form_of(pk: int) -> str:

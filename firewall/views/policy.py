@@ -15,7 +15,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts.doors import UserRequest, actor_of, page
-from firewall import rows, services
+from firewall import rows, services, undo
 from firewall.forms import CellForm
 from firewall.specs import DOM0, ICMP, INTERNET, VPN, Restriction, Site
 from firewall.views.about import host_of, known_host
@@ -92,7 +92,7 @@ def _content(site: Site, source: str, target: str) -> tuple[str, str]:
     cell = site.cell(source, target)
     never = [_never(site, r) for r in site.restrictions if _holds(site, r, source, target)]
     if cell.everything:
-        return (f"all but {', '.join(never)}", "some") if never else ("everything", "all")
+        return (f"everything but {', '.join(never)}", "some") if never else ("everything", "all")
     fixed = "DHCP, DNS, ping" if target == DOM0 and source != VPN else ""
     words = ", ".join(filter(None, (fixed, "" if cell.words == "nothing" else cell.words)))
     return (words, "some") if words else ("closed", "")
@@ -194,16 +194,22 @@ def _policy(
         "source": called(source),
         "target": called(target),
         "back": editable(site, target, source),
-        "was": _was(host, site, source, target) if form else "",
+        "was": (was := in_force(host, site, source, target) if form else ""),
+        "seen": cell_seen(site, source, target, was),
         "why": _fixed(source, target),
         "published": f"{reverse('firewall:services')}?{urlencode({'q': target})}" if source == INTERNET else "",
     }
     return render(request, "firewall/policy.html", context, status=422 if form and form.errors else 200)
 
 
-def _was(host: Host, site: Site, source: str, target: str) -> str:
+def cell_seen(site: Site, source: str, target: str, was: str) -> str:
+    """What whoever undoes a cell has seen of it (`undo.refuse_unseen`)."""
+    return undo.seen(site.cell(source, target), was)
+
+
+def in_force(host: Host, site: Site, source: str, target: str) -> str:
     """What is in force of a cell that is wished otherwise; "" where both say the same, and before the first apply."""
-    live = rows.live_revision(host)
+    live = rows.tried_or_live(host).first()
     if live is None:
         return ""
     now, wished = rows.site_in(live).cell(source, target), site.cell(source, target)

@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
-from firewall import asking, listing, rows, services
+from firewall import asking, listing, rows, services, undo
 from firewall.forms import PortsForm, PublishForm
 from firewall.models import Proto, PublishedService
 from firewall.views.about import host_of, known_host
@@ -84,11 +84,23 @@ def _form(
         "form": form,
         "refused": refused,
         "service": service,
-        "was": rows.service_of(service).where if service else "",
+        "was": _leads(service) if service else "",
         "machines": Machine.objects.filter(host=host).values_list("name", "address"),
     }
     status = 409 if refused else 422 if form.errors else 200
     return render(request, "firewall/publish.html", context, status=status)
+
+
+def _leads(service: PublishedService) -> str:
+    """What is wished of a service: "tcp 80 of 87.98.130.56 to WEB-Dom, port 8080"."""
+    spec = rows.service_of(service)
+    return f"{spec.where} to {listing.to_words(spec, _named(service))}"
+
+
+def _named(service: PublishedService) -> dict[str, str]:
+    """The machine a service leads to, by its address."""
+    found = Machine.objects.filter(host=service.host, address=service.target).values_list("address", "name")
+    return {str(address): name for address, name in found}
 
 
 @page("service.unpublish", methods=("GET", "POST"))
@@ -101,17 +113,18 @@ def unpublish(request: UserRequest, pk: int) -> HttpResponse:
         messages.success(request, f"{service.name} is taken out. {said}")
         return go_to(request, reverse("firewall:changes" if service.live else "firewall:services"))
     spec = rows.service_of(service)
-    names = dict(Machine.objects.filter(host=service.host, address=service.target).values_list("address", "name"))
-    context = {"service": service, "spec": spec, "to": listing.to_words(spec, names)}
+    context = {"service": service, "spec": spec, "to": listing.to_words(spec, _named(service))}
     return render(request, "firewall/unpublish.html", context)
 
 
 @page("service.publish", methods=("POST",))
 def restore(request: UserRequest) -> HttpResponse:
     """Wish a service again as it is in force, whether it was taken out or changed."""
-    host = known_host(request)
+    host, name = known_host(request), request.POST.get("name", "")[:31]
     try:
-        row = services.service_restore(actor_of(request), host, request.POST.get("name", "")[:31])
+        if shown := listing.one(host, name):
+            undo.refuse_unseen(shown.seen, request.POST.get("seen", ""))
+        row = services.service_restore(actor_of(request), host, name)
         messages.success(request, f"{row.name} stays as it is in force.")
     except Refused as error:
         messages.error(request, f"{error.message} {error.note}".strip())

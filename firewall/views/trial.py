@@ -35,7 +35,7 @@ def _trial(request: UserRequest, shown: Scene, refused: Refused | None = None) -
     # The page looks again at its state alone, until that is another: what stands below speaks of the same moment.
     before = request.GET.get("stage", shown.stage)
     further = not wants(request) or (wants(request) == "trial" and before != shown.stage)
-    if further and shown.revision and (shown.moves or shown.wanted):
+    if further and shown.revision and shown.stage != "restoring" and (shown.moves or shown.wanted):
         context |= _difference(request, shown, shown.revision)
     context["further"] = further and bool(wants(request))
     return answer(request, "firewall/trial.html", PARTS, context, status=409 if refused else 200)
@@ -45,11 +45,13 @@ def _difference(request: UserRequest, shown: Scene, revision: Revision) -> dict[
     before, after = rows.site_in(shown.live), rows.site_in(revision)
     names = rows.machine_names(shown.host)
     changes = words.difference(before, after, names=names)
+    asks = shown.stage in ("applying", "deciding")  # before and after that there is nothing to try
     return {
         "counts": words.counts(changes),
         "heaps": heaps(changes),
         "touched": affected.touched(before, after, names),
-        "tryouts": tryouts(before, after, request.user.get_username()) if shown.moves else (),
+        "tryouts": tryouts(before, after, request.user.get_username()) if asks else (),
+        "asks": asks,
     }
 
 

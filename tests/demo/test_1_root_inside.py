@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.demo.conftest import Demo
+from tests.demo.conftest import NAME, Demo, until
 from tests.host import wire
 from tests.host.wire import Probe, arp_reply, command, ether, inside
 from tests.hostile import craft
@@ -26,6 +26,24 @@ ONE, TWO = "91.121.65.140", "87.98.130.56"
 IPV4, ARP, IPV6 = 0x0800, 0x0806, 0x86DD
 EVERYBODY = craft.EVERYBODY
 SIOCGIFHWADDR = 0x8927
+SWITCH = "net.bridge.bridge-nf-call-iptables"
+
+
+@pytest.fixture(scope="module", autouse=True, params=["switch as applied", "switch on again"])
+def bridged_packets_meet_iptables(demo: Demo, request: pytest.FixtureRequest) -> Iterator[None]:
+    """All of it once more after something on dom0 let bridged packets through iptables; that is told, and restored."""
+    assert dom0(demo, "sysctl", "-n", SWITCH).strip() == "0"
+    if request.param == "switch as applied":
+        yield
+        return
+    dom0(demo, "sysctl", "-qw", f"{SWITCH}=1")
+    yield
+    told = "select drift from firewall_watched"
+    assert until(lambda: "bridge-nf-call-iptables is 1 instead of 0" in str(demo.sql(told))), demo.sql(told)
+    done = demo.fridu("firewall", "apply", "--yes")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert dom0(demo, "sysctl", "-n", SWITCH).strip() == "0"
+    assert until(lambda: demo.sql(told) == [("[]",)]), demo.sql(told)
 
 
 @dataclass(frozen=True)
@@ -47,12 +65,14 @@ def _mac() -> str:
 
 
 def networks() -> dict[str, str]:
-    """Every network namespace in use: a path to it, by its eth0's MAC."""
+    """Every network namespace in use by this demo's machines: a path to it, by its eth0's MAC."""
     found: dict[str, str] = {}
     met: set[int] = set()
     for entry in Path("/proc").glob("[0-9]*/ns/net"):
         with contextlib.suppress(OSError):
-            if (number := entry.stat().st_ino) not in met:
+            # Another demo on the box has machines of the same MACs.
+            ours = f"fridu-{NAME}/" in (entry.parents[1] / "cgroup").read_text()
+            if ours and (number := entry.stat().st_ino) not in met:
                 met.add(number)
                 found[inside(str(entry), _mac)] = str(entry)
     return found

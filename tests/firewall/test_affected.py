@@ -66,6 +66,21 @@ def test_a_restriction_takes_away_and_gives_back_when_it_goes(production) -> Non
     assert touched(narrowed, site, {}) == (Touched(name=zone.name, gains=("sending tcp 25",)),)
 
 
+def test_a_restriction_that_stops_less_gives_back_but_for_what_it_stops_still(production) -> None:
+    rule = Restriction(
+        name="NOSMTP", zone=production.zones[0].number, direction="out", action="DROP",
+        ports=Ports(proto="tcp", first=25, last=25),
+    )  # fmt: skip
+    more = replace(rule, ports=Ports(proto="tcp", first=25, last=26))
+    one, two, mute = (
+        replace(production, restrictions=(each,)) for each in (rule, more, replace(rule, action="REJECT"))
+    )
+    zone = production.zones[0].name
+    assert touched(one, two, {}) == (Touched(name=zone, loses=("sending tcp 25-26",)),)
+    assert touched(two, one, {}) == (Touched(name=zone, gains=("sending tcp 25-26, but for tcp 25",)),)
+    assert touched(one, mute, {}) == ()
+
+
 def test_what_to_try_begins_with_the_way_in_and_names_what_opened_and_closed(production) -> None:
     there = replace(production, services=(*production.services, web(production)))
     ssh, opened = tryouts(production, there, "fulup")

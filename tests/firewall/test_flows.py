@@ -50,6 +50,29 @@ def test_a_service_that_comes_goes_or_moves_is_cut_once(production: Site) -> Non
     assert flows.cut(after, with_service(production, replace(TLS, name="Other"))) == ()
 
 
+def test_a_port_taken_out_of_a_range_leaves_the_others_alone(production: Site) -> None:
+    many = replace(TLS, port_first=440, port_last=449, target_port=8440)
+    whole = with_service(production, many)
+    shorter = with_service(production, replace(many, port_last=444))
+    assert flows.cut(whole, shorter) == (f"-p tcp --orig-dst {TWO} --orig-port-dst 445-449",)
+    assert flows.cut(shorter, whole) == (f"-p tcp --orig-dst {TWO} --orig-port-dst 445-449",)
+    later = replace(many, port_first=442, target_port=8442)
+    assert flows.cut(whole, with_service(production, later)) == (f"-p tcp --orig-dst {TWO} --orig-port-dst 440-441",)
+    shifted = replace(later, target_port=8440)
+    assert flows.cut(whole, with_service(production, shifted)) == (f"-p tcp --orig-dst {TWO} --orig-port-dst 440-449",)
+    inner = with_service(shorter, replace(many, name="Rest", port_first=446, target="10.10.2.3"))
+    assert flows.cut(whole, inner) == (f"-p tcp --orig-dst {TWO} --orig-port-dst 445-449",)
+
+
+def test_dom0s_own_ports_under_a_machines_are_not_its(production: Site) -> None:
+    own = replace(TLS, name="Own", port_first=400, port_last=500, target=None, target_port=None, zone=None)
+    both = with_service(with_service(production, own), TLS)
+    assert flows.cut(both, with_service(production, TLS)) == (
+        f"-p tcp --orig-dst {TWO} --orig-port-dst 400-442",
+        f"-p tcp --orig-dst {TWO} --orig-port-dst 444-500",
+    )
+
+
 def test_a_service_of_both_protocols_is_cut_in_both(production: Site) -> None:
     both = replace(TLS, proto="both", port_first=53, port_last=60)
     assert flows.cut(production, with_service(production, both)) == (

@@ -97,7 +97,7 @@ def test_publishing_leads_to_the_difference(panel, zones, web_dom) -> None:
         ({"target_port": "x"}, "Write a port such as 8443, or leave it empty."),
         ({"port": "90-80"}, "the lower one first"),
         ({"port": "http"}, "Write a port such as 443"),
-        ({"target": "WEB-Gone"}, "There is no machine WEB-Gone"),
+        ({"target": "WEB-Gone"}, "There is no machine “WEB-Gone” here"),
         ({"target": "10.10.12.5"}, "is in no zone"),
         ({"name": "two words"}, "Use 1 to 31 letters"),
         ({"name": "x" * 300}, "at most 31 characters; this one has 300"),
@@ -285,7 +285,7 @@ def test_a_restriction_about_one_address_narrows_only_the_cells_it_is_about(pane
         me, zones["zFulup"].host, [Cell(source=s, target="zFulup", everything=True) for s in ("vpn", "zDominig")]
     )
     page = text(panel.get(reverse("firewall:policy")))
-    assert 'aria-label="zDominig to zFulup: all but udp 5060 of 10.10.2.7"' in page
+    assert 'aria-label="zDominig to zFulup: everything but udp 5060 of 10.10.2.7"' in page
     assert 'aria-label="Admin VPN to zFulup: everything"' in page
 
 

@@ -13,6 +13,7 @@ from firewall import services
 from firewall.models import CustomRule, ZoneRestriction
 from hosts.kinds import kind_of
 from hosts.models import Job
+from tests.firewall.pressed import held
 from tests.firewall.says import in_force
 from tests.firewall.test_views import panel as panel
 from tests.firewall.test_views import text
@@ -32,7 +33,7 @@ def test_a_restriction_is_added_shown_in_the_grid_and_taken_out(panel, wish) -> 
     response = panel.post(reverse("firewall:restriction"), {**wish, "port": "25"}, follow=True)
     assert "Drops tcp 25 leaving" in text(response)
     assert "holds when you apply" in text(response)
-    assert 'aria-label="zDominig to Internet: all but tcp 25"' in text(panel.get(reverse("firewall:policy")))
+    assert 'aria-label="zDominig to Internet: everything but tcp 25"' in text(panel.get(reverse("firewall:policy")))
     panel.post(reverse("firewall:restriction_remove", args=(ZoneRestriction.objects.get().pk,)))
     assert not ZoneRestriction.objects.exists()
 
@@ -48,6 +49,17 @@ def test_a_restriction_is_changed_in_place(panel, wish) -> None:
     panel.post(url, {**wish, "port": "25-26", "action": "REJECT", "proto": "both", "address": "10.10.1.0/24"})
     row.refresh_from_db()
     assert (row.action, row.proto, row.port, row.port_last, row.address) == ("REJECT", "both", 25, 26, "10.10.1.0/24")
+
+
+def test_one_that_holds_otherwise_changes_with_the_apply_and_says_how_it_is(panel, me, host, wish, web) -> None:
+    panel.post(reverse("firewall:restriction"), {**wish, "port": "25"})
+    in_force(me, host)
+    panel.post(
+        reverse("firewall:restriction_change", args=(ZoneRestriction.objects.get().pk,)), {**wish, "port": "25-26"}
+    )
+    page = text(panel.get(reverse("firewall:restrictions")))
+    assert "changes when you apply" in page
+    assert page.count("now it drops tcp 25 leaving") == 2  # beside its state, and under it on a phone
 
 
 def test_the_list_says_what_holds_and_what_ends(panel, me, host, wish, web) -> None:
@@ -153,13 +165,25 @@ def test_a_restriction_is_led_back_to_what_is_in_force(panel, me, host, wish, we
     changed = text(panel.get(reverse("firewall:restrictions")))
     assert "now it drops tcp 25 leaving" in changed
     assert "ends when you apply" not in changed, "it is one restriction, said once"
-    assert "stays as it is in force" in text(panel.post(back, {"name": "NOSMTP"}, follow=True))
+    assert "stays as it is in force" in text(
+        panel.post(back, held(panel, reverse("firewall:restrictions"), back), follow=True)
+    )
     assert ZoneRestriction.objects.get().port == 25
     services.restriction_remove(me, ZoneRestriction.objects.get())
     assert "Keep NOSMTP" in text(panel.get(reverse("firewall:restrictions")))
-    panel.post(back, {"name": "NOSMTP"})
+    panel.post(back, held(panel, reverse("firewall:restrictions"), back))
     assert services.pending(host).changes == ()
     assert "has no restriction Other" in text(panel.post(back, {"name": "Other"}, follow=True))
+
+
+def test_ports_that_would_not_matter_are_not_dropped_in_silence(panel, host, zones) -> None:
+    url = reverse("firewall:cell") + "?source=zFulup&target=zDominig"
+    for may in ("none", "all"):
+        refused = panel.post(url, {"may": may, "ports": "tcp:80"})
+        assert refused.status_code == 422
+        assert "by “Only these ports” alone" in text(refused)
+    assert panel.post(url, {"may": "only", "ports": "tcp:80"}).status_code == 302
+    assert panel.post(url, {"may": "none", "ports": "tcp:80"}).status_code == 302, "as they stood there"
 
 
 def test_a_cell_is_led_back_to_what_is_in_force(panel, me, host, web) -> None:
@@ -167,8 +191,9 @@ def test_a_cell_is_led_back_to_what_is_in_force(panel, me, host, web) -> None:
     assert ">Undo<" not in text(panel.get(reverse("firewall:policy") + cell))
     in_force(me, host)
     panel.post(reverse("firewall:cell") + cell, {"may": "all"})
-    assert "Now it is: nothing." in text(panel.get(reverse("firewall:policy") + cell))
-    said = text(panel.post(reverse("firewall:cell_restore") + cell, follow=True))
+    assert "In force now: nothing." in text(panel.get(reverse("firewall:policy") + cell))
+    form = held(panel, reverse("firewall:policy") + cell, reverse("firewall:cell_restore"))
+    said = text(panel.post(reverse("firewall:cell_restore") + cell, form, follow=True))
     assert "zFulup to zDominig stays as it is in force." in said
     assert ">Undo<" not in said
     assert services.pending(host).changes == ()
@@ -184,6 +209,6 @@ def test_an_own_rule_that_was_taken_out_is_kept_after_all(panel, me, host, fulup
     wrong = panel.post(back, {"place": RULE["place"], "rule": "-j ACCEPT"}, follow=True)
     assert "has no such rule in before-input" in text(wrong)
     assert not CustomRule.objects.exists()
-    panel.post(back, RULE)
+    panel.post(back, held(panel, reverse("firewall:customs"), back))
     assert CustomRule.objects.get().reason == "node exporter"
     assert services.pending(host).changes == ()

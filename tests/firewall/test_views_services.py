@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from firewall import services
 from firewall.models import PublishedService, Revision
+from tests.firewall.pressed import held
 from tests.firewall.says import in_force, publish
 from tests.firewall.test_views import panel as panel
 from tests.firewall.test_views import text
@@ -75,7 +76,8 @@ def test_a_wish_is_undone_from_its_line(panel, me, host, live, web, how) -> None
     assert services.pending(host).changes
     page = text(panel.get(reverse(LIST)))
     assert ("Keep DomiWEB" if how == "taken out" else "Leave DomiWEB as it is in force") in page
-    response = panel.post(reverse("firewall:restore"), {"name": "DomiWEB"}, follow=True)
+    form = held(panel, reverse(LIST), reverse("firewall:restore"), name="DomiWEB")
+    response = panel.post(reverse("firewall:restore"), form, follow=True)
     assert "DomiWEB stays as it is in force." in text(response)
     assert services.pending(host).changes == ()
 
@@ -84,7 +86,8 @@ def test_what_cannot_be_undone_is_said(panel, me, host, zones, web_dom, live, we
     assert "publishes no Nobody" in text(panel.post(reverse("firewall:restore"), {"name": "Nobody"}, follow=True))
     services.service_unpublish(me, web)
     publish(me, host, zones, web_dom, name="Other")
-    said = text(panel.post(reverse("firewall:restore"), {"name": "DomiWEB"}, follow=True))
+    form = held(panel, reverse(LIST), reverse("firewall:restore"), name="DomiWEB")
+    said = text(panel.post(reverse("firewall:restore"), form, follow=True))
     assert "already leads to WEB-Dom (Other)" in said
     assert panel.get(reverse("firewall:restore")).status_code == 405
 
@@ -102,7 +105,7 @@ def test_while_one_is_on_trial_the_lines_speak_of_it(panel, me, host, zones, web
 def test_a_service_is_changed_in_place(panel, live, web) -> None:
     url = reverse("firewall:change", args=(web.pk,))
     form = text(panel.get(url))
-    assert "Now it is tcp 80 of 87.98.130.56." in form
+    assert "It leads tcp 80 of 87.98.130.56 to WEB-Dom, port 8080." in form
     assert 'value="WEB-Dom"' in form
     assert re.search(r'name="port" value="80"', form)
     wish = {"name": "DomiHTTP", "external": web.external_id, "proto": "both", "port": "80-82", "target": "WEB-Dom"}

@@ -87,7 +87,7 @@ def test_keeping_needs_the_nonce_made_after_the_rules_were_loaded(panel, trial) 
     assert "The host notes it as the one in force" in text(response)
     Job.objects.update(state="done")
     says.kept(trial)
-    assert "Fulup kept it." in text(panel.get(reverse(TRIAL)))
+    assert "Kept by fulup." in text(panel.get(reverse(TRIAL)))
 
 
 def test_returning_brings_the_former_back(panel, trial) -> None:
@@ -97,7 +97,7 @@ def test_returning_brings_the_former_back(panel, trial) -> None:
     says.taken_back(trial, by="operator", confirmed=Revision.objects.get(number=1).name)
     page = text(panel.get(reverse(TRIAL)))
     assert "Revision 2 was taken back" in page
-    assert "Fulup returned from it." in page
+    assert "Taken back by fulup." in page
     assert "Revision 1 is live." in page
 
 
@@ -283,6 +283,20 @@ def test_restoring_applies_the_revision_in_force_again(panel, host, live) -> Non
     response = panel.post(url)
     assert response.url == reverse("hosts:job", args=(job().pk,))
     assert (job().kind, job().args["revision"]) == ("firewall.apply", live.pk)
+
+
+def test_while_the_revision_in_force_is_restored_nothing_speaks_of_a_trial(panel, host, live) -> None:
+    differs(host, GONE)
+    panel.post(reverse("firewall:restore_live"))
+    job = Job.objects.latest("pk")
+    page = text(panel.get(reverse("firewall:drift")))
+    assert reverse("hosts:job", args=(job.pk,)) in page
+    assert ">Restore revision 1<" not in page
+    assert "being prepared" not in page
+    trial = text(panel.get(reverse(TRIAL)))
+    assert "needs no trial" in trial
+    assert "time to decide" not in trial
+    assert "What to try" not in trial
 
 
 def test_adopting_makes_own_rules_that_the_next_apply_keeps(panel, host, live) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from firewall import words
 from firewall.specs import PING, Cell, Ports, Restriction, Service, Site
 
@@ -19,6 +21,8 @@ TLS = Service(
     target_port=8443,
     zone=2,
 )
+
+TO_26 = Ports(proto="tcp", first=25, last=26)
 
 
 def without(site: Site, name: str) -> Site:
@@ -90,6 +94,39 @@ def test_a_restriction_closes_when_it_comes_and_opens_when_it_goes(production: S
     after = replace(production, restrictions=(rule,))
     assert sentences(production, after) == ["closes tcp 25 out of zDominig"]
     assert sentences(after, production) == ["opens tcp 25 out of zDominig"]
+
+
+@pytest.mark.parametrize(
+    ("now", "there", "back"),
+    [
+        ({"ports": TO_26}, "closes tcp 25-26 out of zDominig", "opens tcp 25-26 out of zDominig, but for tcp 25"),
+        (
+            {"address": "10.10.1.0/24"},
+            "opens tcp 25 out of zDominig, but for tcp 25 (to 10.10.1.0/24 only)",
+            "closes tcp 25 out of zDominig",
+        ),
+        (
+            {"action": "REJECT"},
+            "zone restriction NOSMTP of zDominig rejects tcp 25 instead of dropping it",
+            "zone restriction NOSMTP of zDominig drops tcp 25 instead of rejecting it",
+        ),
+    ],
+)
+def test_a_restriction_that_is_changed_opens_nothing_it_stops_still(
+    production: Site, now: dict, there: str, back: str
+) -> None:
+    ports = Ports(proto="tcp", first=25, last=25)
+    rule = Restriction(name="NOSMTP", zone=2, direction="out", action="DROP", ports=ports)
+    before, after = (replace(production, restrictions=(each,)) for each in (rule, replace(rule, **now)))
+    assert sentences(before, after) == [there]
+    assert sentences(after, before) == [back]
+
+
+def test_a_restriction_that_becomes_another_opens_and_closes(production: Site) -> None:
+    rule = Restriction(name="NOSMTP", zone=2, direction="out", action="DROP", ports=TO_26)
+    other = replace(rule, ports=Ports(proto="tcp", first=26, last=27))
+    before, after = (replace(production, restrictions=(each,)) for each in (rule, other))
+    assert sentences(before, after) == ["opens tcp 25-26 out of zDominig", "closes tcp 26-27 out of zDominig"]
 
 
 def test_what_stays_is_said_too(production: Site) -> None:

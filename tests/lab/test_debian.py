@@ -41,5 +41,6 @@ def _traces(lab: Lab) -> str:
     """What a demo could leave: namespaces, mounts, loop devices, links, rules, processes of its own, control groups."""
     return lab.run(
         "ip netns; findmnt -rn -o TARGET | sort; losetup -a; ip -br link | sort; iptables-save | grep -v '^#'; "
-        "pgrep -af '[l]ibvirtd|[d]nsmasq|[r]edis|[o]penvpn|[d]ropbear|[s]rv.fridu'; find /sys/fs/cgroup -iname '*fridu*'; true"
+        "pgrep -af '[l]ibvirtd|[d]nsmasq|[r]edis|[o]penvpn|[d]ropbear|[s]rv.fridu'; "
+        "find /sys/fs/cgroup -iname '*fridu*'; true"
     ).stdout

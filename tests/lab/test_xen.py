@@ -88,7 +88,7 @@ def test_the_real_worker_waits_at_the_real_queue(xen: Lab) -> None:
     xen.bring_tree()
     xen.run(f"set -e; {SITE}", timeout_s=300)
     xen.run("systemctl start redis-fridu fridu-worker@power")
-    xen.until("redis-cli -s /run/fridu/redis/redis.sock client list", patience_s=180, said="cmd=brpop")
+    xen.until("redis-cli -s /run/fridu/redis/redis.sock client list", patience_s=600, said="cmd=brpop")
     assert xen.run("systemctl is-active fridu-worker@power").stdout == "active\n"
 
 
