@@ -32,6 +32,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "job.approve": ("approve the plan for {}", "approved the plan for {}"),
     "job.cancel": ("cancel the job for {}", "cancelled the job for {}"),
     "job.go_on": ("go on with the job for {}", "went on with the job for {}"),
+    "machine.console": ("use the console of {}", "opened the console of {}"),
     "machine.key": ("choose the SSH keys on {}", "chose the SSH keys on {}"),
     "machine.expect": ("change the {}", "changed the {}"),
     "machine.password": ("set a one-time root password on {}", "set a one-time root password on {}"),
@@ -51,6 +52,8 @@ DEEDS: dict[str, tuple[str, str]] = {
     "address.add": ("put {} on its card", "put {} on its card"),
     "address.remove": ("take {} off its card", "took {} off its card"),
     "firewall.import": ("import a rule file: {}", "imported a rule file: {}"),
+    "image.make": ("have {} made", "had {} made"),
+    "image.kernel": ("take a kernel out of {}", "took a kernel out of {}"),
     "defaults.change": ("change what new machines get on {}", "changed what new machines get on {}"),
 }
 # The second half of any other action.

@@ -145,6 +145,8 @@ def start_panel(layout: Layout, listener: int) -> None:
             f"--hostname={queue}@{layout.name}",
         )
         service.start(layout, Service(name=f"worker-{queue}", argv=argv, env=env))
+    console = Service(name="console", argv=(str(PYTHON), "-m", "dom0.console"), env=env)
+    service.start(layout, console)
     service.start(layout, Service(name="watch", argv=(str(PYTHON), "manage.py", "watch"), env=env))
 
 
@@ -154,6 +156,7 @@ def _redis(layout: Layout) -> None:
     argv = (
         *("/run/fridu/redis-server", "--port", "0", "--unixsocket", REDIS_SOCKET, "--unixsocketperm", "770"),
         *("--save", "", "--appendonly", "no", "--dir", "/run/fridu/redis", "--daemonize", "no"),
+        *("--slowlog-log-slower-than", "-1"),  # it would keep keys typed on a console
     )
     service.start(layout, Service(name="redis", argv=argv, uid=REDIS_UID, gid=PANEL_GID))
     _until(layout, "redis", 10, lambda: "PONG" in _quietly(layout, "redis-cli", "-s", REDIS_SOCKET, "ping"))

@@ -15,7 +15,8 @@ DEBIANS = "/usr/bin/python3"  # one that every user of the box can run, unlike o
 def ensure(layout: Layout, *, requirements: str = "requirements.txt") -> None:
     """Make or complete .venv; at once where it holds exactly these requirements. Raises Problem."""
     folder, pinned = layout.project / ".venv", layout.project / requirements
-    digest = hashlib.sha256(pinned.read_bytes()).hexdigest()
+    assets = layout.project / "deploy" / "assets.txt"
+    digest = hashlib.sha256(pinned.read_bytes() + assets.read_bytes()).hexdigest()
     stamp = folder / f"{requirements}.sha256"
     if stamp.exists() and stamp.read_text() == digest and _works(folder):
         return
@@ -26,6 +27,7 @@ def ensure(layout: Layout, *, requirements: str = "requirements.txt") -> None:
         *(str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"),
         *("--disable-pip-version-check", "--require-hashes", "-r", str(pinned)),
     )
+    _run(str(folder / "bin" / "python"), str(layout.project / "deploy" / "assets.py"))
     stamp.write_text(digest)
 
 

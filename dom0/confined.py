@@ -78,6 +78,17 @@ class Root:
         except (FileNotFoundError, NotADirectoryError):
             return
 
+    def list(self, path: str, pattern: str = "*") -> list[str]:
+        """The names in that folder that fit `pattern` (*, ?, [..]), sorted; none without that folder."""
+        try:
+            fd = self._open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError:
+            return []
+        try:
+            return sorted(fnmatch.filter(os.listdir(fd), pattern))  # noqa: PTH208, a descriptor
+        finally:
+            os.close(fd)
+
     def has(self, path: str) -> bool:
         """Whether anything is there."""
         try:

@@ -7,13 +7,16 @@ archive never meets an old copy.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from dom0 import files, marks, runner, volumes
-from dom0.errors import CommandFailed, Refused
+from dom0 import archives, blocks, files, marks, runner, volumes
+from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import Golden
 
@@ -38,10 +41,27 @@ def path_of(config: HostConfig, digest: str) -> str:
     return f"{config.golden}/{digest}.ext4"
 
 
-def make(config: HostConfig, archive: str, digest: str) -> Golden:
+def facts(config: HostConfig, digest: str) -> dict[str, Any]:
+    """What its archive turned out to hold, as archives.Unpacked has it; nothing where that was never noted."""
+    text = files.read_text(path_of(config, digest).removesuffix(".ext4") + ".json")
+    return dict(json.loads(text)) if text else {}
+
+
+def refuse_too_large(made: Golden, root_mib: int) -> None:
+    """Raises Refused where a root of that many MiB is too small for it: said before there is a volume."""
+    needs = -(-made.size_bytes // MIB)
+    if root_mib < needs:
+        raise Refused(
+            f"The image needs a root of {needs} MB, {root_mib} MB are wished.",
+            note=f"No volume was made. Delete the machine and create it with {needs} MB or more.",
+        )
+
+
+def make(config: HostConfig, archive: str, digest: str, *, devices: bool = False) -> Golden:
     """Make the golden filesystem of an archive in the images folder; one that is there already is kept.
 
-    Raises Refused for an archive that is missing, damaged or no archive; CommandFailed, OSError.
+    `devices`: whether the archive may bring device nodes. Raises Refused for an archive that is missing, damaged,
+    no archive or one that would leave its folder; CommandFailed, OSError.
     """
     target = path_of(config, digest)
     with files.lock(f"{config.run}/locks/golden-{digest}.lock"):
@@ -53,8 +73,9 @@ def make(config: HostConfig, archive: str, digest: str) -> Golden:
         shutil.rmtree(making, ignore_errors=True)
         making.mkdir(parents=True, mode=0o700)
         try:
-            _unpack(source, making / "tree")
-            image = _filesystem(making / "tree", making / "ext4")
+            found = archives.unpack(source, making / "tree", devices=devices)
+            image = _filesystem(making / "tree", making / "ext4", found.entries)
+            files.write_atomic(target.removesuffix(".ext4") + ".json", json.dumps(asdict(found), indent=1))
             image.rename(target)
         finally:
             shutil.rmtree(making, ignore_errors=True)
@@ -80,62 +101,66 @@ def check(config: HostConfig, archive: str, digest: str) -> str:
     return path
 
 
-def install(config: HostConfig, *, digest: str, volume: str, machine: str, fs_uuid: str, mark: str) -> str:
+def install(
+    config: HostConfig, *, digest: str, volume: str, machine: str, fs_uuid: str, generation: int, force: bool = False
+) -> str:
     """Copy the golden filesystem onto `machine`'s volume, grow it to all of it, give it its own UUID, mark it.
 
-    Begins anew whatever was left half-way. Returns what it did in words. Raises Refused, CommandFailed, OSError.
+    Begins anew whatever was left half-way; what is installed there makes way for a later generation only, or for
+    `force`. Returns what it did in words. Raises Refused, CommandFailed, OSError.
     """
     path = volumes.path_of(config, volume)
     fd = marks.open_marked(path, machine)
     try:
+        if not force:
+            _refuse_installed(path, marks.get(fd, "root"), generation)
         marks.clear(fd, "root", "tuned")
-        volumes.empty(fd)
+        volumes.blank(config, volume, fd)
         copied = _copy(config, digest, fd)
         said = runner.run(("resize2fs", path), timeout_s=300).stderr
         said += runner.run(("tune2fs", "-U", fs_uuid, path), timeout_s=60).stdout
         os.fsync(fd)
-        marks.put(fd, "root", mark)
+        marks.put(fd, "root", f"{digest}:{generation}")
         os.fsync(fd)
     finally:
         os.close(fd)
     return f"{copied // 1024} KiB copied\n{said}"
 
 
+def _refuse_installed(path: str, root: str, generation: int) -> None:
+    found = root.rpartition(":")[2]
+    if root and (not found.isdecimal() or int(found) >= generation):
+        raise Refused(
+            f"{path} already holds a distribution.",
+            note="Nothing was changed. Reinstall the machine, or use force=yes: all that is on it is lost then.",
+        )
+
+
 def _copy(config: HostConfig, digest: str, target: int) -> int:
     source = os.open(path_of(config, digest), os.O_RDONLY | os.O_CLOEXEC)
     try:
-        needs, has = os.fstat(source).st_size, os.fstat(target).st_size
+        needs, has = os.fstat(source).st_size, blocks.size_of(target)
         if needs > has:
             raise Refused(
                 f"The image needs a root of {-(-needs // MIB)} MB, the volume has {has // MIB} MB.",
                 note="Delete the machine and create it with a larger root.",
             )
-        return volumes.copy_extents(source, target)
+        return blocks.copy_extents(source, target)
     finally:
         os.close(source)
 
 
-def _unpack(archive: str, tree: Path) -> None:
-    """GNU tar refuses members that would leave the folder; owners, modes and attributes stay the archive's."""
-    tree.mkdir(mode=0o755)
-    argv = ("tar", "--extract", "--file", archive, "--directory", str(tree), "--numeric-owner", "--same-permissions")
-    try:
-        runner.run((*argv, "--same-owner", "--xattrs", "--xattrs-include=*"), timeout_s=1800)
-    except CommandFailed as error:
-        raise Refused(
-            f"{archive} can't be unpacked: {error}", note="Nothing was changed. Build the archive again with tar."
-        ) from error
-
-
-def _filesystem(tree: Path, image: Path) -> Path:
+def _filesystem(tree: Path, image: Path, entries: int) -> Path:
     """An ext4 filled from `tree` without mounting anything, shrunk, its empty blocks given back."""
-    size = _room(tree)
+    size = max(64 * MIB, int(_room(tree) * SPARE))
     with open(image, "xb") as file:
-        os.truncate(file.fileno(), max(64 * MIB, int(size * SPARE)))
+        os.truncate(file.fileno(), size)
     # -d fills it; the checksum seed lets each copy have a UUID of its own without rewriting every checksum.
     features = "metadata_csum,metadata_csum_seed,64bit,uninit_bg"
-    argv = ("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "1", "-O", features, "-d", str(tree), str(image))
-    runner.run(argv, timeout_s=1800)
+    argv = ("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "1", "-O", features, "-d", str(tree))
+    # mke2fs gives an inode to 16 KiB, too few for a root of small files.
+    inodes = ("-N", str(entries + entries // 4 + 1024)) if entries * 16_384 > size // 2 else ()
+    runner.run((*argv, *inodes, str(image)), timeout_s=1800)
     runner.run(("e2fsck", "-fp", str(image)), timeout_s=600, ok_codes=(0, 1))
     runner.run(("resize2fs", "-M", str(image)), timeout_s=600)
     runner.run(("fallocate", "--dig-holes", str(image)), timeout_s=600)

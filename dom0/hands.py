@@ -5,11 +5,10 @@ By hand, as root on dom0: `bin/fridu-hand VERB key=value … < stdin`, as a plan
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping
 
-from dom0 import flows, golden, host, network, openvpn, policy, probing, trial_hands, tune, volumes
+from dom0 import flows, golden, host, image_files, network, openvpn, policy, probing, trial_hands, volume_hands
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 from dom0.steps import Hand
@@ -30,29 +29,10 @@ def do(hand: Hand, config: HostConfig) -> str:
 
 
 def _golden_make(config: HostConfig, args: Args, stdin: str) -> str:
-    made = golden.make(config, args["archive"], args["digest"])
+    made = golden.make(config, args["archive"], args["digest"], devices=args.get("devices") == "yes")
+    if "root_mib" in args:
+        golden.refuse_too_large(made, int(args["root_mib"]))
     return f"{made.path}: {-(-made.size_bytes // MIB)} MB"
-
-
-def _volume_create(config: HostConfig, args: Args, stdin: str) -> str:
-    volumes.create(config, args["name"], int(args["size_mib"]) * MIB, args["machine"])
-    return f"{volumes.path_of(config, args['name'])}: {args['size_mib']} MB, empty"
-
-
-def _volume_remove(config: HostConfig, args: Args, stdin: str) -> str:
-    volumes.remove(config, args["name"], args["machine"])
-    return f"{args['name']} was zeroed and removed"
-
-
-def _root_install(config: HostConfig, args: Args, stdin: str) -> str:
-    return golden.install(
-        config,
-        digest=args["image"],
-        volume=args["volume"],
-        machine=args["machine"],
-        fs_uuid=args["fs_uuid"],
-        mark=f"{args['image']}:{args['generation']}",
-    )
 
 
 def _domain(verb: str) -> Verb:
@@ -67,23 +47,16 @@ def _domain(verb: str) -> Verb:
 DOMAIN_VERBS = ("domain-define", "domain-autostart", "domain-start", "domain-stop", "domain-undefine")
 
 
-def _root_tune(config: HostConfig, args: Args, stdin: str) -> str:
-    tune.tune(volumes.path_of(config, args["volume"]), json.loads(stdin))
-    return f"{args['volume']} is tuned"
-
-
 VERBS: dict[str, Verb] = {
     "golden-make": _golden_make,
-    "volume-create": _volume_create,
-    "volume-remove": _volume_remove,
-    "root-install": _root_install,
-    "root-tune": _root_tune,
     **{verb: _domain(verb) for verb in DOMAIN_VERBS},
+    **image_files.VERBS,
     **network.VERBS,
     **openvpn.VERBS,
     **policy.VERBS,
     **probing.VERBS,
     **trial_hands.VERBS,
+    **volume_hands.VERBS,
     **flows.VERBS,
 }
 

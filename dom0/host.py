@@ -59,8 +59,8 @@ class HostConfig:
 
     name: str
     libvirt: str  # lxc:///system, xen:///system, qemu:///system
-    volumes: str  # folder of image files; with volume_group set, unused
-    volume_group: str = ""
+    volumes: str  # folder of image files
+    volume_groups: tuple[str, ...] = ()  # LVM's, in which volumes may lie too
     images: str = "/var/lib/fridu/images"
     golden: str = "/var/lib/fridu/golden"
     kernels: str = "/var/lib/fridu/kernels"
@@ -94,7 +94,7 @@ class HostConfig:
             ],
             "bridge_prefix": self.bridge_prefix,
             "vif_prefix": self.vif_prefix,
-            "volume_group": self.volume_group,
+            "volume_groups": list(self.volume_groups),
             "vpn": {
                 "interface": self.vpn_interface,
                 "address": self.vpn_address,
@@ -136,7 +136,10 @@ def load(path: str = "") -> HostConfig:
         raise Refused(f"{where} has unknown keys: {', '.join(unknown)}.", note="See docs/install.md for the keys.")
     if not {"name", "libvirt", "volumes"} <= data.keys():
         raise Refused(f"{where} needs name, libvirt and volumes.", note="See deploy/host.toml.")
-    config = HostConfig(nics=nics, **data)
+    groups = data.pop("volume_groups", [])
+    if not isinstance(groups, list) or not all(isinstance(name, str) for name in groups):
+        raise Refused(f"{where}: volume_groups is no list of names.", note='Write volume_groups = ["vg0"].')
+    config = HostConfig(nics=nics, volume_groups=tuple(groups), **data)
     for said in _unfit(config):
         raise Refused(f"{where}: {said}", note="See deploy/host.toml for a value that works.")
     _refuse_prefixes(config, where)
@@ -146,11 +149,13 @@ def load(path: str = "") -> HostConfig:
 def _unfit(config: HostConfig) -> Iterator[str]:
     """Values nobody could load rules from: who closes the host goes by this file, in words that stand in its rules."""
     for field in fields(HostConfig):
+        if field.type not in ("int", "str"):  # nics and volume_groups have been looked at
+            continue
         value = getattr(config, field.name)
         kind = int if field.type == "int" else str
-        if field.name != "nics" and (not isinstance(value, kind) or isinstance(value, bool)):
+        if not isinstance(value, kind) or isinstance(value, bool):
             yield f"{field.name} is {value!r}, which is no {'number' if kind is int else 'text'}."
-        elif kind is str and field.name != "nics" and not value.isprintable():
+        elif kind is str and not value.isprintable():
             yield f"{field.name} is no single line of text."
     for name in PORTS:
         if isinstance(port := getattr(config, name), int) and not (0 if name == "vpn_port" else 1) <= port < 65536:

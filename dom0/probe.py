@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +63,7 @@ def _domains(config: HostConfig, names: Collection[str]) -> Facts:
 
 
 READERS: dict[str, Reader] = {
-    "volumes": _each(volumes.look),
+    "volumes": volumes.look_each,
     "domains": _domains,
     "goldens": _each(golden.look),
     "archives": _each(_archive),
@@ -94,7 +93,7 @@ def probe(config: HostConfig, scope: Scope) -> State:
         if names:
             found[room] = MappingProxyType(dict(read(config, names)))
     if scope.room:
-        found |= {"free_bytes": free_bytes(config), "free_memory_mib": free_memory_mib(config)}
+        found |= _room(config)
     return State(host=config.name, **found)
 
 
@@ -109,18 +108,17 @@ def overview(config: HostConfig) -> State:
         routes=MappingProxyType(network.routes((network.ALL,))),
         files=MappingProxyType(network.told(config)),
         vpn=MappingProxyType(openvpn.report(config)),
-        free_bytes=free_bytes(config),
-        free_memory_mib=free_memory_mib(config),
+        **_room(config),
     )
 
 
-def free_bytes(config: HostConfig) -> int:
-    """Bytes that volumes may still take; of the folder it will lie in where it is not made yet."""
-    folder = Path(config.volumes)
-    while not folder.exists():
-        folder = folder.parent
-    figures = os.statvfs(folder)
-    return figures.f_bavail * figures.f_frsize
+def _room(config: HostConfig) -> dict[str, Any]:
+    """Free disk of each place, and free memory."""
+    return {
+        "places": MappingProxyType(dict(volumes.groups(config))),
+        "free_bytes": volumes.free_bytes(config),
+        "free_memory_mib": free_memory_mib(config),
+    }
 
 
 def free_memory_mib(config: HostConfig) -> int:

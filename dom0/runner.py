@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -111,6 +112,54 @@ def run(
     result = Result(argv=argv, code=process.returncode, stdout=_text(out, keep), stderr=_text(err, keep))
     if result.code not in ok_codes:
         raise CommandFailed(argv, result.code, result.stdout, result.stderr)
+    return result
+
+
+def pipe(
+    source: tuple[str, ...], sink: tuple[str, ...], *, path: str, start: int = 0, into: str = "", timeout_s: float
+) -> Result:
+    """Run `source < path | sink` to its end; what the sink said. Neither sees more of the file than its bytes.
+
+    `start`: the byte of the file to begin at. `into`: a new file that gets the sink's output instead.
+
+    Raises CommandFailed for the source that failed by itself, else for the sink; for both where time ran out; OSError
+    where the file can't be read.
+    """
+    tied = ("setpriv", "--pdeathsig", "KILL", "--")
+    environment = {"PATH": PATH, "LC_ALL": "C.UTF-8", "HOME": "/root"}
+    with (
+        open(path, "rb", buffering=0) as file,
+        tempfile.TemporaryFile() as said,
+        open(into, "xb") if into else contextlib.nullcontext(subprocess.PIPE) as out_to,
+    ):
+        file.seek(start)
+        first = subprocess.Popen(
+            (*tied, *source), stdin=file, stdout=subprocess.PIPE, stderr=said, env=environment, start_new_session=True
+        )
+        second = subprocess.Popen(
+            (*tied, *sink),
+            stdin=first.stdout,
+            stdout=out_to,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        first.stdout.close()  # type: ignore[union-attr]  # or the source never learns that the sink has ended
+        try:
+            out, err = second.communicate(timeout=timeout_s)
+            code = first.wait(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise CommandFailed(sink, None, "", f"no end after {timeout_s:g} s") from None
+        finally:
+            for process in (first, second):
+                process.kill()
+                process.wait()
+        said.seek(0)
+        if code not in (0, -signal.SIGPIPE) and (second.returncode == 0 or code > 0):
+            raise CommandFailed(source, code, "", _text(said.read(KEEP), KEEP))
+    result = Result(argv=sink, code=second.returncode, stdout=_text(out or b"", KEEP), stderr=_text(err, KEEP))
+    if result.code != 0:
+        raise CommandFailed(sink, result.code, result.stdout, result.stderr)
     return result
 
 

@@ -17,13 +17,32 @@ def _none() -> Mapping[str, Any]:
 class Volume:
     """A logical volume or an image file, with the marks that lie with it (DESIGN §3.5)."""
 
-    name: str
+    name: str  # "WEB-Dom-root", in a volume group "vg0/WEB-Dom-root"
     path: str
     size_bytes: int
     machine: str = ""  # mark fridu.machine: uuid of the machine it belongs to, "" = not ours
     root: str = ""  # mark fridu.root: "<image digest>:<root generation>", written after installroot's fsync
     tuned: str = ""  # mark fridu.tuned: "<tuning digest>"
-    content: str = ""  # what blkid finds: "ext4", "swap", "" = nothing
+    content: str = ""  # what lies on it: "ext4", "ext3", "swap", "other", "" = nothing
+    origin: str = ""  # of a snapshot: the volume it is of
+    unfinished: str = ""  # what was begun on it and never finished, of dom0.marks.UNFINISHED
+    # What a plan can't foretell is no part of whether the volume is as planned.
+    id: str = field(default="", compare=False)  # a logical volume's uuid, or "inode:N": what removal goes by
+    percent: float = field(default=0.0, compare=False)  # how full a snapshot is
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where volumes lie: "" for the folder of image files, else a volume group."""
+
+    name: str
+    size_bytes: int
+    free_bytes: int
+    extent_bytes: int = 1  # what sizes are multiples of
+
+    def rounded(self, size_bytes: int) -> int:
+        """What a volume of that size takes here."""
+        return -(-size_bytes // self.extent_bytes) * self.extent_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +107,7 @@ class State:
 
     host: str = ""
     volumes: Mapping[str, Volume] = field(default_factory=_none)  # by name
+    places: Mapping[str, Place] = field(default_factory=_none)  # volume groups by name
     domains: Mapping[str, Domain] = field(default_factory=_none)  # by name
     goldens: Mapping[str, Golden] = field(default_factory=_none)  # by image digest
     archives: Mapping[str, int] = field(default_factory=_none)  # size in bytes by file name in the images folder
@@ -105,7 +125,7 @@ class State:
     vpn: Mapping[str, Any] = field(
         default_factory=_none
     )  # what OpenVPN's list says and who is in (dom0.openvpn.report)
-    free_bytes: int = 0  # in the volume group or the image directory
+    free_bytes: int = 0  # in the folder of image files
     free_memory_mib: int = 0  # after dom0's reserve
 
     def having(self, room: str, key: str, value: Any) -> State:

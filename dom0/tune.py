@@ -1,7 +1,10 @@
 """Tune a machine's root filesystem: `python -m dom0.tune VOLUME`, what to write as JSON on stdin.
 
-{"machine": UUID, "mark": TEXT, "files": [{"path", "content", "mode"?, "folder_mode"?, "unless"?}],
- "links": [{"path", "target", "unless"?}], "remove": [PATH with * in its last part], "passwords": {USER: HASH}}
+{"machine": UUID, "mark": TEXT, "files": [{"path", "content", "mode"?, "folder_mode"?, "when"?, "unless"?}],
+ "links": [{"path", "target", "when"?, "unless"?}], "remove": [PATH with * in its last part],
+ "passwords": {USER: HASH}, "needs": [{"any": [PATH], "says": SENTENCE}]}
+
+`when` and `unless` name a path that must, or must not, be in the root; a need none of whose paths is there is said.
 
 A process of its own. The filesystem is mounted in no namespace at all (fsmount): no other process can pin it, and
 it goes with us. On a running machine it is a second mount of the same device, so both see one filesystem. Serves
@@ -33,13 +36,16 @@ NOSUID, NODEV, NOEXEC = 0x2, 0x4, 0x8
 FSCONFIG_SET_FLAG = 0
 
 
-def tune(volume: str, wishes: dict[str, Any]) -> None:
-    """Do what `wishes` says on the filesystem of `volume`, then mark it. Raises Refused, OSError."""
+def tune(volume: str, wishes: dict[str, Any]) -> list[str]:
+    """Do what `wishes` says on the filesystem of `volume`, then mark it; what could not be done, in sentences.
+
+    Raises Refused, OSError.
+    """
     held = marks.open_marked(volume, wishes["machine"])
     try:
         fcntl.flock(held, fcntl.LOCK_EX)  # libvirt's hook takes it too: never two loop devices over one image
         with device_of(volume) as device, mounted(device) as fd:
-            write(Root(fd), wishes)
+            lacking = write(Root(fd), wishes)
             if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), volume)
         os.fsync(held)
@@ -47,12 +53,13 @@ def tune(volume: str, wishes: dict[str, Any]) -> None:
         os.fsync(held)
     finally:
         os.close(held)
+    return lacking
 
 
-def write(root: Root, wishes: dict[str, Any]) -> None:
-    """Write, link, remove and set passwords in `root`. Raises OSError, Refused."""
+def write(root: Root, wishes: dict[str, Any]) -> list[str]:
+    """Write, link, remove and set passwords in `root`; what it lacks, in sentences. Raises OSError, Refused."""
     for file in wishes.get("files", ()):
-        if not _has(root, file.get("unless")):
+        if _meant(root, file):
             root.write(
                 file["path"],
                 file["content"].encode(),
@@ -60,16 +67,19 @@ def write(root: Root, wishes: dict[str, Any]) -> None:
                 folder_mode=int(file["folder_mode"], 8) if "folder_mode" in file else None,
             )
     for link in wishes.get("links", ()):
-        if not _has(root, link.get("unless")):
+        if _meant(root, link):
             root.link(link["path"], link["target"])
     for path in wishes.get("remove", ()):
         root.remove(path)
     if wishes.get("passwords"):
         _set_passwords(root, wishes["passwords"])
+    return [need["says"] for need in wishes.get("needs", ()) if not any(map(root.has, need["any"]))]
 
 
-def _has(root: Root, path: str | None) -> bool:
-    return path is not None and root.has(path)
+def _meant(root: Root, wish: dict[str, Any]) -> bool:
+    if "when" in wish and not root.has(wish["when"]):
+        return False
+    return not ("unless" in wish and root.has(wish["unless"]))
 
 
 def _set_passwords(root: Root, passwords: dict[str, str]) -> None:
@@ -146,7 +156,7 @@ def mounted(device: str) -> Iterator[int]:
 
 def main() -> None:
     try:
-        tune(sys.argv[1], json.load(sys.stdin))
+        sys.stdout.writelines(f"{says}\n" for says in tune(sys.argv[1], json.load(sys.stdin)))
     except Refused as error:
         sys.exit(f"{error.message} {error.note}")
     except OSError as error:

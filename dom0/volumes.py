@@ -1,149 +1,148 @@
-"""Volumes as sparse image files with our marks as extended attributes. LVM will stand beside this module.
+"""Volumes: image files or LVM's, told apart by their names. Whatever makes, changes or looks at one goes through here.
 
-A file appears under its name whole and marked, or not at all: it is made without a name and linked at the end.
+"WEB-Dom-root" is an image file in the host file's folder, "vg0/WEB-Dom-root" a logical volume of a group that the host
+file names. Everything reads as zeros that nobody has written, and nothing is freed that still holds what somebody had.
 """
 
 from __future__ import annotations
 
-import ctypes
-import errno
-import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+import re
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
-from dom0 import marks
+from dom0 import lvm, marks, volumes_files, volumes_lvm
 from dom0.errors import Refused
-from dom0.files import sync_folder
 from dom0.host import HostConfig
-from dom0.state import Volume
+from dom0.state import Place, Volume
 
-SUFFIX = ".img"
-_SUPERBLOCK, _MAGIC = 1024, 56  # where ext2, 3 and 4 have theirs, and the magic number in it
-_KEEP_SIZE, _PUNCH_HOLE = 0x1, 0x2
-_BEGIN_WRITING = 2  # SYNC_FILE_RANGE_WRITE
-PIECE, STRETCH = 1 << 20, 16 << 20  # bytes copied at once; given to the disk at once
+_LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
 
-_libc = ctypes.CDLL(None, use_errno=True)
+
+class Backend(Protocol):
+    """What dom0.volumes_files and dom0.volumes_lvm do alike."""
+
+    def look_each(self, config: HostConfig, names: Collection[str]) -> Mapping[str, Volume]: ...
+    def create(self, config: HostConfig, name: str, size_bytes: int, machine: str) -> None: ...
+    def blank(self, fd: int) -> None: ...
+    def grow(self, config: HostConfig, name: str, size_bytes: int, machine: str) -> None: ...
+    def shrink(self, config: HostConfig, name: str, size_bytes: int, machine: str) -> None: ...
+    def wipe(self, config: HostConfig, name: str, machine: str, id: str) -> None: ...
+    def remove(self, config: HostConfig, name: str, machine: str, id: str) -> None: ...
+    def snapshot(
+        self, config: HostConfig, name: str, label: str, machine: str, *, size_bytes: int, copy: bool
+    ) -> None: ...
+    def restore(self, config: HostConfig, name: str, label: str, machine: str) -> None: ...
+
+
+def _backend(config: HostConfig, name: str) -> Backend:
+    """Whose volume it is. Raises Refused for what can't be a volume's name, or a group the host file doesn't name."""
+    group, slash, short = name.rpartition("/")
+    if not lvm.NAME.fullmatch(short):
+        raise Refused(f"“{name}” can't be a volume's name.", note="Use letters, digits and hyphens.")
+    if not slash:
+        return volumes_files
+    if group not in config.volume_groups:
+        known = ", ".join(config.volume_groups) or "none"
+        raise Refused(
+            f"The host file names no volume group “{group}”.",
+            note=f'It names {known}. Add it there if machines\' volumes may lie in it: volume_groups = ["vg0"].',
+        )
+    return volumes_lvm
 
 
 def path_of(config: HostConfig, name: str) -> str:
-    """Where the volume `name` lies, e.g. WEB-Dom-root. Raises Refused for a name that is a path."""
-    if not name or "/" in name or name.startswith("."):
-        raise Refused(f"“{name}” can't be a volume's name.", note="Use letters, digits and hyphens.")
-    return f"{config.volumes}/{name}{SUFFIX}"
+    """Where the volume lies: /var/lib/fridu/volumes/WEB-Dom-root.img, /dev/vg0/WEB-Dom-root. Raises Refused."""
+    return f"/dev/{name}" if _backend(config, name) is volumes_lvm else volumes_files.path_of(config, name)
 
 
 def look(config: HostConfig, name: str) -> Volume | None:
-    """The volume as it is, None where there is none. Raises OSError."""
-    path = path_of(config, name)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    try:
-        found = {mark: marks.get(fd, mark) for mark in marks.ALL}
-        return Volume(name=name, path=path, size_bytes=os.fstat(fd).st_size, content=_content(fd), **found)
-    finally:
-        os.close(fd)
+    """The volume as it is, None where there is none. Raises Refused, CommandFailed, OSError."""
+    return look_each(config, (name,)).get(name)
+
+
+def look_each(config: HostConfig, names: Collection[str]) -> Mapping[str, Volume]:
+    """The volumes of those names that are there; all logical ones in one look. Raises as `look`."""
+    by: dict[str, list[str]] = {"files": [], "lvm": []}
+    for name in names:
+        by["files" if _backend(config, name) is volumes_files else "lvm"].append(name)
+    return {**volumes_files.look_each(config, by["files"]), **volumes_lvm.look_each(config, by["lvm"])}
+
+
+def free_bytes(config: HostConfig) -> int:
+    """Bytes that image files may still take."""
+    return volumes_files.place(config).free_bytes
+
+
+def groups(config: HostConfig) -> Mapping[str, Place]:
+    """The host file's volume groups that are there. Raises CommandFailed."""
+    return volumes_lvm.places(config)
 
 
 def create(config: HostConfig, name: str, size_bytes: int, machine: str) -> None:
-    """Make the volume, empty (it reads as zeros), marked as `machine`'s. Raises Refused, OSError."""
-    path = path_of(config, name)
-    folder = Path(path).parent
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    there = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    fd = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        os.ftruncate(fd, size_bytes)
-        marks.put(fd, "machine", machine)
-        os.fsync(fd)
-        # With a folder's descriptor, or Python calls link(2), which doesn't follow the way into /proc.
-        os.link(f"/proc/self/fd/{fd}", Path(path).name, dst_dir_fd=there, follow_symlinks=True)
-        os.fsync(there)
-    except FileExistsError:
-        raise Refused(
-            f"{path} is there already.", note="Nothing was changed. Choose another name, or move that file away."
-        ) from None
-    finally:
-        os.close(fd)
-        os.close(there)
+    """Make the volume, all of it zeros, marked as `machine`'s. Raises Refused, CommandFailed, OSError.
 
-
-def remove(config: HostConfig, name: str, machine: str) -> None:
-    """Zero the volume of `machine` and remove it: its blocks must give nothing away. Raises Refused, OSError."""
-    path = path_of(config, name)
-    fd = marks.open_marked(path, machine)
-    try:
-        empty(fd)
-        os.fsync(fd)
-        Path(path).unlink()
-    finally:
-        os.close(fd)
-    sync_folder(Path(path).parent)
-
-
-def empty(fd: int) -> None:
-    """Turn all of the file into a hole: it reads as zeros and takes no room; its size stays. Raises OSError."""
-    size = os.fstat(fd).st_size
-    arguments = (ctypes.c_int(fd), ctypes.c_int(_KEEP_SIZE | _PUNCH_HOLE), ctypes.c_long(0), ctypes.c_long(size))
-    if size and _libc.fallocate(*arguments) != 0:
-        if ctypes.get_errno() != errno.EOPNOTSUPP:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        os.ftruncate(fd, 0)
-        os.ftruncate(fd, size)
-
-
-def copy_extents(source: int, target: int) -> int:
-    """Copy what `source` really holds to the same places of `target`, which reads as zeros; bytes copied.
-
-    Plain reads and writes by the MiB: on ext4 copy_file_range took twice their time. Meanwhile a thread has the disk
-    begin to write what is copied, so that the fsync to come has little left to do.
+    Refused where there is one of that name, the group is missing or has no room. Killed, it goes on from there.
     """
-    copied = 0
-    with ThreadPoolExecutor(max_workers=1) as behind:
-        for start, end in _extents(source):
-            for place in range(start, end, STRETCH):
-                length = min(STRETCH, end - place)
-                _copy(source, target, place, length)
-                behind.submit(_begin_writing, target, place, length)
-            copied += end - start
-    return copied
+    _backend(config, name).create(config, name, size_bytes, machine)
 
 
-def _extents(fd: int) -> Iterator[tuple[int, int]]:
-    """Where the file holds data: (start, end) in bytes."""
-    end, size = 0, os.fstat(fd).st_size
-    while end < size:
-        try:
-            start = os.lseek(fd, end, os.SEEK_DATA)
-        except OSError as error:
-            if error.errno == errno.ENXIO:  # only a hole is left
-                return
-            raise
-        end = os.lseek(fd, start, os.SEEK_HOLE)
-        yield start, end
+def grow(config: HostConfig, name: str, size_bytes: int, machine: str) -> None:
+    """Make the volume larger, in use or not; what is new reads as zeros. What lies on it stays as large as it is."""
+    _backend(config, name).grow(config, name, size_bytes, machine)
 
 
-def _copy(source: int, target: int, place: int, length: int) -> None:
-    for at in range(place, place + length, PIECE):
-        piece = os.pread(source, min(PIECE, place + length - at), at)
-        if not piece:
-            raise OSError(errno.EIO, "the source ended early")
-        while piece:
-            done = os.pwrite(target, piece, at)
-            piece, at = piece[done:], at + done
+def shrink(config: HostConfig, name: str, size_bytes: int, machine: str, *, force: bool) -> None:
+    """Make the volume smaller, which `force` must allow, and never than what lies on it. Raises Refused."""
+    backend = _backend(config, name)
+    if not force:
+        raise Refused(
+            f"Shrinking {name} may lose what is on it.", note="Nothing was changed. Make a backup, then use force=yes."
+        )
+    backend.shrink(config, name, size_bytes, machine)
 
 
-def _begin_writing(fd: int, start: int, length: int) -> None:
-    """Only a hint to the kernel: whether it was taken does not matter, the fsync at the end does."""
-    _libc.sync_file_range(ctypes.c_int(fd), ctypes.c_long(start), ctypes.c_long(length), ctypes.c_uint(_BEGIN_WRITING))
+def wipe(config: HostConfig, name: str, machine: str, id: str = "") -> None:
+    """Zero all of the volume; it stays, empty. Killed, it goes on from where it came to."""
+    _backend(config, name).wipe(config, name, machine, id)
 
 
-def _content(fd: int) -> str:
-    """What lies on it, from its superblock: "ext4" (2 and 3 are the same to us), "other", or "" for nothing."""
-    head = os.pread(fd, 4096, 0)
-    if head[_SUPERBLOCK + _MAGIC : _SUPERBLOCK + _MAGIC + 2] == b"\x53\xef":
-        return "ext4"
-    return "other" if any(head) else ""
+def remove(config: HostConfig, name: str, machine: str, id: str = "") -> None:
+    """Zero the volume of `machine`, and its snapshots, and remove them.
+
+    `id` is what was found when this was planned (Volume.id): another volume of the same name is refused. Raises
+    Refused, CommandFailed, OSError.
+    """
+    _backend(config, name).remove(config, name, machine, id)
+
+
+def snapshot(
+    config: HostConfig, name: str, label: str, machine: str, *, size_bytes: int = 0, copy: bool = False
+) -> None:
+    """Keep the volume as it is now, as the volume NAME.LABEL, to be removed like one.
+
+    `size_bytes` is what may change until a thick LVM snapshot is full, 0: all of it. Raises Refused, where the group
+    would be filled up too.
+    """
+    _backend(config, name).snapshot(config, name, _checked(label), machine, size_bytes=size_bytes, copy=copy)
+
+
+def restore(config: HostConfig, name: str, label: str, machine: str) -> None:
+    """Make the volume what it was when its snapshot `label` was taken; that stays. Killed, it is done again."""
+    _backend(config, name).restore(config, name, _checked(label), machine)
+
+
+def blank(config: HostConfig, name: str, fd: int) -> None:
+    """Have the volume, open at `fd`, read as zeros, about to be written. Raises Refused where it isn't fit for that."""
+    begun = marks.unfinished(marks.every(fd))
+    if begun not in ("", "zeroing", "formatting"):
+        raise marks.begun(path_of(config, name), begun)
+    _backend(config, name).blank(fd)
+
+
+def _checked(label: str) -> str:
+    if not _LABEL.fullmatch(label):
+        raise Refused(
+            f"“{label[:80]}” can't be a snapshot's name.",
+            note="Use up to 20 small letters, digits and hyphens, such as before-update.",
+        )
+    return label

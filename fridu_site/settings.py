@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import environ
@@ -142,6 +143,8 @@ USE_I18N = False
 STATIC_URL = "static/"
 STATIC_ROOT = Path(env.str("FRIDU_STATIC_ROOT", str(BASE / "static-built")))
 WHITENOISE_USE_FINDERS = True
+# Scripts of others that deploy/assets.py installed beside the libraries.
+STATICFILES_DIRS = [path for path in (Path(sys.prefix) / "share" / "fridu",) if path.is_dir()]
 
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 

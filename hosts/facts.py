@@ -31,7 +31,7 @@ def _all(host: Host) -> Iterator[Fact]:
     yield Fact(label="Bridges are called", text=f"{facts['bridge_prefix']}…" if facts.get("bridge_prefix") else "")
     vpn = facts.get("vpn") or {}
     yield Fact(label="Admin VPN", text=" ".join(str(vpn[k]) for k in ("interface", "address", "network") if vpn.get(k)))
-    yield Fact(label="Volume group", text=str(facts.get("volume_group") or ""))
+    yield Fact(label="Volume groups", text=", ".join(facts.get("volume_groups") or ()))
     yield Fact(label="Panel answers on port", text=str(facts.get("panel_port") or ""))
     yield Fact(label="Operators’ SSH on port", text=str(facts.get("admin_ssh_port") or ""))
     if "free_bytes" in figures:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from django.db import transaction
 from django.utils import timezone
 
-from dom0 import probe
+from dom0 import image_files, kernels, probe
 from dom0.host import HostConfig
 from dom0.state import State
 from hosts.models import Host
@@ -28,7 +29,12 @@ def look(config: HostConfig) -> None:
     with transaction.atomic():
         host, _ = Host.objects.get_or_create(name=config.name)
         host.facts = config.facts()
-        host.figures = {"free_bytes": state.free_bytes, "free_memory_mib": state.free_memory_mib}
+        host.figures = {
+            "free_bytes": state.free_bytes,
+            "free_memory_mib": state.free_memory_mib,
+            "imports": image_files.offered(config),
+            "kernels": [asdict(kernel) for kernel in kernels.listed(config)],
+        }
         host.seen_at = timezone.now()
         host.save()
         for observer in _observers:

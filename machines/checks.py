@@ -92,7 +92,9 @@ def _zone(machine: Machine) -> str:
 
 def _image(machine: Machine) -> str:
     image = machine.image
-    return "" if image.host_id == machine.host_id else f"{image.name} is on {image.host}, not on {machine.host}."
+    if image.host_id != machine.host_id:
+        return f"{image.name} is on {image.host}, not on {machine.host}."
+    return "" if image.digest else f"{image.name} is not made yet. Wait for its job, or choose another image."
 
 
 def _memory(machine: Machine) -> str:

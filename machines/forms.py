@@ -13,6 +13,7 @@ from netaddr import IPAddress
 from accounts.models import Owner, SSHKey, User, name_grammar
 from hosts.models import Host
 from machines.models import Image, Machine, SiteDefaults
+from ui import words
 from ui.forms import TYPED, Taking
 from zones.models import Zone
 
@@ -243,6 +244,37 @@ class ImageForm(Taking, forms.Form):
 
     def clean_digest(self) -> str:
         return str(self.cleaned_data["digest"]).strip().lower()
+
+
+class ImageImportForm(Taking, forms.Form):
+    """A file of the host's imports folder; digest, family and size are found by the host."""
+
+    name = forms.CharField(max_length=31, validators=[name_grammar], help_text="For example debian-12.")
+    file = forms.ChoiceField(
+        label="File",
+        error_messages={
+            "required": "Choose a file of the list.",
+            "invalid_choice": "That file is not in the imports folder any more. Choose one of the list.",
+        },
+    )
+    devices = forms.BooleanField(
+        required=False,
+        label="It may bring device nodes",
+        help_text="Hardly any needs this: /dev is made anew at every start. Without it, a device node is refused.",
+    )
+
+    def __init__(self, *args: Any, host: Host, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        offered = host.figures.get("imports", ())
+        choices = [(item["name"], f"{item['name']}, {words.size(item['size'])}") for item in offered]
+        cast(forms.ChoiceField, self.fields["file"]).choices = choices
+
+
+class ImageBuildForm(Taking, forms.Form):
+    """A suite that mmdebstrap builds on the host."""
+
+    name = forms.CharField(max_length=31, validators=[name_grammar], help_text="For example debian-13.")
+    suite = forms.ChoiceField(choices=[("bookworm", "Debian 12, bookworm"), ("trixie", "Debian 13, trixie")])
 
 
 class DefaultsForm(Taking, forms.ModelForm):  # type: ignore[type-arg]

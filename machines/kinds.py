@@ -85,6 +85,7 @@ def spec_of(machine: Machine, config: HostConfig, *, password: str = LOCKED) -> 
             digest=image.digest,
             family=image.family,
             min_root_mib=image.min_root_mib,
+            devices=image.devices,
         ),
         name=machine.name,
         uuid=str(machine.uuid),

@@ -28,13 +28,21 @@ class Image(models.Model):
     class Family(models.TextChoices):
         TINY = "tiny", "tiny (busybox)"
         DEBIAN = "debian", "Debian"
+        UBUNTU = "ubuntu", "Ubuntu"
+        ALPINE = "alpine", "Alpine"
+        OPENSUSE = "opensuse", "openSUSE"
+        FEDORA = "fedora", "Fedora"
+        OTHER = "other", "unknown"
 
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="images")
     name = models.CharField(max_length=31, validators=[name_grammar])
     archive = models.CharField(max_length=80, validators=[RegexValidator(r"\A[A-Za-z0-9][A-Za-z0-9._-]{0,79}\Z")])
-    digest = models.CharField(max_length=64, validators=[sha256])
+    digest = models.CharField(max_length=64, blank=True, validators=[sha256], help_text="empty: not made yet")
     family = models.CharField(max_length=8, choices=Family)
     min_root_mib = models.PositiveIntegerField(default=64, help_text="smallest root volume it fits on")
+    devices = models.BooleanField(default=False, help_text="its archive may bring device nodes")
+    facts = models.JSONField(default=dict, blank=True, help_text="what its archive turned out to hold")
+    made_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         ordering = ["name"]

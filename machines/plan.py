@@ -14,7 +14,7 @@ from dom0.plan import Draft, Plan
 from dom0.state import Domain, Golden, State, Volume
 from dom0.steps import Command, Drop, Hand, Put, RemoveFile, Step, WriteFile
 from machines import render, rules
-from machines.specs import MIB, EntrySpec, MachineSpec, Tuned
+from machines.specs import MIB, EntrySpec, MachineSpec, Tuned, VolumeSpec
 
 GRACE_S = 20  # for a machine to power off by itself
 
@@ -23,7 +23,7 @@ def looked_at(spec: MachineSpec) -> dict[str, object]:
     """What every plan of a machine needs to see of the host, by room of the state."""
     ethers, hosts = dhcp(spec)
     return {
-        "volumes": (spec.volume,),
+        "volumes": spec.volume_names,
         "domains": (spec.name,),
         "goldens": (spec.image.digest,),
         "archives": (spec.image.archive,),
@@ -41,7 +41,10 @@ def plan_create(spec: MachineSpec, state: State) -> Plan:
     rules.refuse_without_bridge(spec, state)
     draft = Draft(state)
     _image(spec, draft)
-    _lvmcreate(spec, draft)
+    for volume in spec.volumes:
+        _lvmcreate(spec, draft, volume)
+    for volume in spec.others:
+        _fscreate(spec, draft, volume)
     _installroot(spec, draft)
     _tuneroot(spec, draft)
     updateether(spec, draft)
@@ -128,11 +131,12 @@ def plan_delete(spec: MachineSpec, state: State) -> Plan:
         _stop(spec, draft)
         _undefine(spec, draft)
     leave_network(spec, draft, also=(spec.restart_file,))
-    volume = state.volumes.get(spec.volume)
-    if volume and volume.machine != spec.uuid:
-        draft.so("lvmcreate", f"{volume.path} was not made for this machine and stays")
-    elif volume:
-        _lvmremove(spec, draft, volume)
+    for name in spec.volume_names:
+        volume = state.volumes.get(name)
+        if volume and volume.machine != spec.uuid:
+            draft.so("lvmcreate", f"{volume.path} was not made for this machine and stays")
+        elif volume:
+            _lvmremove(spec, draft, volume)
     return draft.plan()
 
 
@@ -144,7 +148,8 @@ def _image(spec: MachineSpec, draft: Draft) -> None:
     if image.digest in draft.state.goldens:
         return
     made = Golden(digest=image.digest, path="", size_bytes=0)
-    args = (("archive", image.archive), ("digest", image.digest))
+    wants = (("devices", "yes"),) if image.devices else ()
+    args = (("archive", image.archive), ("digest", image.digest), ("root_mib", str(spec.root_mib)), *wants)
     draft.do(
         Step(
             stage="image",
@@ -156,19 +161,41 @@ def _image(spec: MachineSpec, draft: Draft) -> None:
     )
 
 
-def _lvmcreate(spec: MachineSpec, draft: Draft) -> None:
-    if spec.volume in draft.state.volumes:
-        draft.so("lvmcreate", f"The volume {spec.volume} is there")
+def _lvmcreate(spec: MachineSpec, draft: Draft, wanted: VolumeSpec) -> None:
+    there = draft.state.volumes.get(wanted.name)
+    if there and there.unfinished != "zeroing":
+        draft.so("lvmcreate", f"The volume {wanted.name} is there")
         return
-    made = Volume(name=spec.volume, path=spec.volume_path, size_bytes=spec.root_bytes, machine=spec.uuid)
-    args = (("name", spec.volume), ("size_mib", str(spec.root_mib)), ("machine", spec.uuid))
+    group = draft.state.places.get(spec.volume_group)
+    size = group.rounded(wanted.size_bytes) if group else wanted.size_bytes
+    made = Volume(name=wanted.name, path=wanted.path, size_bytes=size, machine=spec.uuid)
+    args = (("name", wanted.name), ("size_mib", str(wanted.size_mib)), ("machine", spec.uuid))
     draft.do(
         Step(
             stage="lvmcreate",
-            title=f"Make the volume {spec.volume}, {spec.root_mib} MB",
+            title=f"{'Go on making' if there else 'Make'} the volume {wanted.name}, {wanted.size_mib} MB",
             action=Hand(verb="volume-create", args=args),
-            effect=(Put(room="volumes", key=spec.volume, value=made),),
-            relies_on=(("volumes", spec.volume),),
+            effect=(Put(room="volumes", key=wanted.name, value=made),),
+            relies_on=(("volumes", wanted.name),),
+        )
+    )
+
+
+def _fscreate(spec: MachineSpec, draft: Draft, wanted: VolumeSpec) -> None:
+    volume = draft.state.volumes[wanted.name]
+    if volume.content == wanted.content and not volume.unfinished:
+        draft.so("fscreate", f"{wanted.name} holds {wanted.content}")
+        return
+    args = (("volume", wanted.name), ("machine", spec.uuid), ("type", wanted.content), ("fs_uuid", wanted.fs_uuid))
+    draft.do(
+        Step(
+            stage="fscreate",
+            title=f"Format {wanted.name} as {wanted.content}",
+            action=Hand(verb="fs-create", args=args),
+            effect=(
+                Put(room="volumes", key=wanted.name, value=replace(volume, content=wanted.content, unfinished="")),
+            ),
+            relies_on=(("volumes", wanted.name),),
         )
     )
 
@@ -372,14 +399,15 @@ def _remove(draft: Draft, path: str) -> None:
 
 
 def _lvmremove(spec: MachineSpec, draft: Draft, volume: Volume) -> None:
+    recorded = (("id", volume.id),) if volume.id else ()
     draft.do(
         Step(
             stage="lvmcreate",
-            title=f"Zero the volume {spec.volume} and remove it",
-            action=Hand(verb="volume-remove", args=(("name", spec.volume), ("machine", spec.uuid))),
-            effect=(Drop(room="volumes", key=spec.volume),),
-            relies_on=(("volumes", spec.volume),),
-            destroys=f"All that is on {spec.volume} ({volume.size_bytes // MIB} MB) is lost for good.",
+            title=f"Zero the volume {volume.name} and remove it",
+            action=Hand(verb="volume-remove", args=(("name", volume.name), ("machine", spec.uuid), *recorded)),
+            effect=(Drop(room="volumes", key=volume.name),),
+            relies_on=(("volumes", volume.name),),
+            destroys=f"All that is on {volume.name} ({volume.size_bytes // MIB} MB) is lost for good.",
         )
     )
 

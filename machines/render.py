@@ -7,13 +7,13 @@ from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from dom0.steps import secret
+from machines import tuning as tuning_of
 from machines.specs import LOCKED, ROOT_HASH, UID_BLOCK, EntrySpec, MachineSpec, Tuned, short_digest
 
 NAMESPACE = "https://fridu.org/xmlns/machine/1"
-POWER_OFF = {"tiny": "usr2", "debian": "rt6"}  # the signal to a family's init; others are asked by ACPI
+#: The signal to a family's init, busybox's or systemd's; others are asked by ACPI.
+POWER_OFF = {"tiny": "usr2", "alpine": "usr2", **dict.fromkeys(("debian", "ubuntu", "opensuse", "fedora"), "rt6")}
 KEYS_PATH = "/root/.ssh/authorized_keys"
-IFUP = "/usr/sbin/ifup"
-RESOLVED = "/usr/lib/systemd/systemd-resolved"
 
 _LXC = """\
 <domain type="lxc">
@@ -147,8 +147,7 @@ def _base(spec: MachineSpec) -> dict[str, Any]:
         ],
         "remove": ["/etc/udev/rules.d/70-persistent-net.rules"],
     }
-    family = _tiny() if spec.image.family == "tiny" else _debian(spec)
-    for part, more in family.items():
+    for part, more in tuning_of.recipe(spec).items():
         wishes[part] = [*wishes.get(part, ()), *more]
     return wishes
 
@@ -156,41 +155,3 @@ def _base(spec: MachineSpec) -> dict[str, Any]:
 def _etc_hosts(spec: MachineSpec) -> str:
     names = f"{spec.name}.{spec.zone.domain} {spec.name}" if spec.zone.domain else spec.name
     return f"127.0.0.1 localhost\n127.0.1.1 {names}\n::1 localhost ip6-localhost ip6-loopback\n"
-
-
-def _tiny() -> dict[str, list[Any]]:
-    """Its inittab asks for a lease and makes the host key that is missing."""
-    return {"remove": ["/etc/dropbear/*_host_key"]}
-
-
-def _debian(spec: MachineSpec) -> dict[str, list[Any]]:
-    """ifupdown where the image has it, otherwise systemd-networkd; new host keys at the first start of ssh."""
-    search = f"search {spec.zone.domain}\n" if spec.zone.domain else ""
-    new_keys = "[Service]\nExecStartPre=\nExecStartPre=/usr/bin/ssh-keygen -A\nExecStartPre=/usr/sbin/sshd -t\n"
-    interfaces = "auto lo eth0\niface lo inet loopback\niface eth0 inet dhcp\n"
-    wants = "/etc/systemd/system/multi-user.target.wants"
-    return {
-        "files": [
-            {"path": "/etc/machine-id", "content": "", "mode": "0444"},
-            {"path": "/etc/network/interfaces", "content": interfaces},
-            {
-                "path": "/etc/systemd/network/10-eth0.network",
-                "content": "[Match]\nName=eth0\n\n[Network]\nDHCP=ipv4\n",
-                "unless": IFUP,
-            },
-            {
-                "path": "/etc/resolv.conf",
-                "content": f"nameserver {spec.zone.gateway}\n{search}",
-                "unless": RESOLVED,
-            },
-            {"path": "/etc/systemd/system/ssh.service.d/fridu.conf", "content": new_keys},
-        ],
-        "links": [
-            {
-                "path": f"{wants}/systemd-networkd.service",
-                "target": "/lib/systemd/system/systemd-networkd.service",
-                "unless": IFUP,
-            }
-        ],
-        "remove": ["/etc/ssh/ssh_host_*", "/var/lib/dbus/machine-id"],
-    }

@@ -8,14 +8,21 @@ from machines.specs import MIB, MachineSpec, Tuned
 
 
 def refuse_strangers(spec: MachineSpec, state: State) -> None:
-    """Raises Refused where a volume or domain of the machine's name is not this machine's."""
-    volume, domain = state.volumes.get(spec.volume), state.domains.get(spec.name)
-    if volume and volume.machine != spec.uuid:
-        whose = "belongs to another machine" if volume.machine else "was not made by Fridu"
-        raise Refused(
-            f"There is a volume {spec.volume} ({volume.path}) on {spec.place.host} that {whose}.",
-            note="Nothing was changed. Choose another name, or move that volume away.",
-        )
+    """Raises Refused where a volume or domain of the machine's name is not this machine's, or is being changed."""
+    for wanted in spec.volumes:
+        volume = state.volumes.get(wanted.name)
+        if volume and volume.machine != spec.uuid:
+            whose = "belongs to another machine" if volume.machine else "was not made by Fridu"
+            raise Refused(
+                f"There is a volume {wanted.name} ({volume.path}) on {spec.place.host} that {whose}.",
+                note="Nothing was changed. Choose another name, or move that volume away.",
+            )
+        if volume and volume.unfinished not in ("", "zeroing", "formatting"):
+            raise Refused(
+                f"{volume.path}: {volume.unfinished} it was begun and never finished.",
+                note="Nothing was changed. Go on with the job that began it.",
+            )
+    domain = state.domains.get(spec.name)
     if domain and domain.uuid != spec.uuid:
         raise Refused(
             f"libvirt on {spec.place.host} knows another machine called {spec.name} already.",
@@ -32,18 +39,34 @@ def refuse_too_large(spec: MachineSpec, state: State) -> None:
             f"{spec.image.name} needs a root of {needs} MB; {spec.name} has {spec.root_mib} MB.",
             note=f"Nothing was changed. Delete the machine and create it with {needs} MB or more.",
         )
-    if spec.volume not in state.volumes and spec.root_bytes > state.free_bytes:
-        raise Refused(
-            f"{spec.name}'s root of {spec.root_mib} MB does not fit: "
-            f"{state.free_bytes // MIB} MB are free for volumes on {spec.place.host}.",
-            note="Nothing was changed. Choose a smaller root, or free some room there.",
-        )
+    _refuse_without_room(spec, state)
     if golden is None and spec.image.archive not in state.archives:
         raise Refused(
             f"The archive {spec.image.archive} of {spec.image.name} is missing on {spec.place.host}.",
             note="Nothing was changed. Put it into the images folder, or choose another image.",
         )
     refuse_without_memory(spec, state)
+
+
+def _refuse_without_room(spec: MachineSpec, state: State) -> None:
+    group = state.places.get(spec.volume_group)
+    if spec.volume_group and group is None:
+        raise Refused(
+            f"The volume group {spec.volume_group} is missing on {spec.place.host}.",
+            note="Nothing was changed. Switch its disk on, or choose another place for the volumes.",
+        )
+    free = group.free_bytes if group else state.free_bytes
+    missing = [volume for volume in spec.volumes if volume.name not in state.volumes]
+    wanted = sum(group.rounded(volume.size_bytes) if group else volume.size_bytes for volume in missing)
+    if wanted <= free:
+        return
+    kinds = " and ".join(f"{volume.kind} of {volume.size_mib} MB" for volume in missing)
+    where = f"in the volume group {spec.volume_group}" if group else "for volumes"
+    verb = "do" if len(missing) > 1 else "does"
+    raise Refused(
+        f"{spec.name}'s {kinds} {verb} not fit: {free // MIB} MB are free {where} on {spec.place.host}.",
+        note="Nothing was changed. Choose a smaller root, or free some room there.",
+    )
 
 
 def refuse_without_memory(spec: MachineSpec, state: State) -> None:

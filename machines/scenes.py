@@ -27,6 +27,7 @@ class Offers:
     start: bool
     stop: bool
     reboot: bool
+    console: bool
     key: bool
     password: bool
     delete: bool
@@ -161,6 +162,7 @@ def offers(user: User, machine: Machine, job: Job | None, verbs: frozenset[str])
         start=off and allowed("machine.start"),
         stop=on and allowed("machine.stop"),
         reboot=on and allowed("machine.reboot"),
+        console=on and allowed("machine.console"),
         key=there and allowed("machine.key"),
         password=there and allowed("machine.password"),
         delete=idle and allowed("machine.delete"),

@@ -24,6 +24,23 @@ class ImageSpec:
     digest: str
     family: str
     min_root_mib: int
+    devices: bool = False  # whether its archive may bring device nodes
+
+
+@dataclass(frozen=True, kw_only=True)
+class VolumeSpec:
+    """One of a machine's volumes: `name` as dom0.volumes knows it, `content` what it is to hold."""
+
+    kind: str  # "root", "swap", "log"
+    name: str
+    path: str
+    size_mib: int
+    content: str
+    fs_uuid: str
+
+    @property
+    def size_bytes(self) -> int:
+        return self.size_mib * MIB
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +110,49 @@ class MachineSpec(EntrySpec):
     memory_mib: int
     root_mib: int
     root_generation: int = 1
+    volume_group: str = ""  # "": image files in the host's folder
+    swap_mib: int = 0  # 0: none
+    log_mib: int = 0
     keys: tuple[str, ...] = ()
     password: str = LOCKED
     autostart: bool = True  # with the host, as long as it is wished running
 
     @property
     def volume(self) -> str:
-        return f"{self.name}-root"
+        """The root volume's name."""
+        return self.root.name
 
     @property
     def volume_path(self) -> str:
-        return f"{self.place.volumes}/{self.volume}.img"
+        return self.root.path
 
     @property
-    def root_bytes(self) -> int:
-        return self.root_mib * MIB
+    def root(self) -> VolumeSpec:
+        return self._volume("root", self.root_mib, "ext4", self.fs_uuid)
+
+    @property
+    def others(self) -> tuple[VolumeSpec, ...]:
+        """The volumes beside the root, made empty and formatted."""
+        sizes = (("swap", self.swap_mib, "swap"), ("log", self.log_mib, "ext4"))
+        drawn = uuid.UUID(self.uuid)
+        return tuple(self._volume(*each, str(uuid.uuid5(drawn, each[0]))) for each in sizes if each[1])
+
+    @property
+    def volumes(self) -> tuple[VolumeSpec, ...]:
+        return (self.root, *self.others)
+
+    @property
+    def volume_names(self) -> tuple[str, ...]:
+        """All that may be there, wished now or once."""
+        return tuple(self._name(kind) for kind in ("root", "swap", "log"))
+
+    def _name(self, kind: str) -> str:
+        return f"{self.volume_group}/{self.name}-{kind}" if self.volume_group else f"{self.name}-{kind}"
+
+    def _volume(self, kind: str, size_mib: int, content: str, fs_uuid: str) -> VolumeSpec:
+        name = self._name(kind)
+        path = f"/dev/{name}" if self.volume_group else f"{self.place.volumes}/{name}.img"
+        return VolumeSpec(kind=kind, name=name, path=path, size_mib=size_mib, content=content, fs_uuid=fs_uuid)
 
     @property
     def root_mark(self) -> str:

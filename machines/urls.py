@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from machines import image_views, views
+from machines import console_views, image_views, views
 
 app_name = "machines"
 urlpatterns = [
@@ -12,12 +12,19 @@ urlpatterns = [
     path("bulk/", views.bulk, name="bulk"),
     path("images/", image_views.images, name="images"),
     path("images/add/", image_views.image_add, name="image_add"),
+    path("images/import/", image_views.image_import, name="image_import"),
+    path("images/build/", image_views.image_build, name="image_build"),
+    path("images/<int:pk>/delete/", image_views.image_delete, name="image_delete"),
+    path("images/<int:pk>/kernel/", image_views.image_kernel, name="image_kernel"),
     path("defaults/", image_views.defaults_change, name="defaults_change"),
     path("<int:pk>/", views.detail, name="detail"),
     path("<int:pk>/history/", views.history, name="history"),
     path("<int:pk>/start/", views.start, name="start"),
     path("<int:pk>/stop/", views.stop, name="stop"),
     path("<int:pk>/restart/", views.reboot, name="reboot"),
+    path("<int:pk>/console/", console_views.console, name="console"),
+    path("<int:pk>/console/ticket/", console_views.console_ticket, name="console_ticket"),
+    path("<int:pk>/console/line/", console_views.console_line, name="console_line"),
     path("<int:pk>/keys/", views.key, name="key"),
     path("<int:pk>/password/", views.password, name="password"),
     path("<int:pk>/delete/", views.delete, name="delete"),

@@ -23,7 +23,7 @@ from hosts.models import Job
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE")
 WHO = ("anonymous", "dominig", "brendan", "fulup", "agnes")
-ANSWERED = {200, 204, 302, 303, 409, 422}
+ANSWERED = {200, 204, 302, 303, 409, 422, 426}  # 426: asks for a websocket
 # Some routes are told by a query what they are about.
 QUERY = dict.fromkeys(("firewall:cell", "firewall:cell_restore"), "?source=zFulup&target=zDominig")
 # What the table can't say: whose the row is, besides machines.
@@ -81,6 +81,8 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
     token = services.user_link(Actor(id=fulup.pk, name="fulup"), brendan)
     return {
         "machines": {"pk": web_dom.pk},
+        "machines:image_delete": {"pk": image.pk},
+        "machines:image_kernel": {"pk": image.pk},
         "zones": {"pk": zones["zDominig"].pk},
         "zones:address_remove": {"pk": zones["zDominig"].external_id},
         "zones:vpn_revoke": {"pk": peer.pk},

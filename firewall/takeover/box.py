@@ -15,7 +15,7 @@ _SCRIPT = re.compile(r"\(\s*network-script\s+['\"]?\S*[Ff]ridu\S*\s+([^)'\"]+)['
 _SETTING = re.compile(r"([a-z][a-z0-9_]{1,30})\s*=\s*(\S*)")
 #: What the config's values become here; {} is the value.
 DEFAULTS = {
-    "lvmvg": 'its volume group {}: volume_group = "{}" in the host file, once volumes are made by LVM',
+    "lvmvg": 'its volume group {}: volume_groups = ["{}"] in the host file',
     "vmram": "a new machine's memory, {} MB: the site's defaults hold it",
     "vmbr": "the bridge of a machine nobody said otherwise of, {}: here a machine's zone follows from its address",
     "linuxroot": "its root archive {}: put it into the host's images folder and add it as an image",

@@ -53,6 +53,10 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   address                 the external addresses, and whether they are on their cards
   address add|remove ADDRESS [nic=]
                           where the host file allows it (may_add); otherwise what to type there
+  image                   the images, the files that could become one, the kernels
+  image add NAME file=FILE|suite=SUITE [devices=yes]
+                          one of the host's imports folder, or built by mmdebstrap
+  image delete NAME       ; image kernel NAME KERNEL takes a kernel out of one, for Xen
   vpn                     the admin VPN's peers
   vpn add NAME [user=] [address=]
                           let a user's device in; revoke NAME puts it out; write brings OpenVPN's whole list in line

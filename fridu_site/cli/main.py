@@ -63,7 +63,17 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
 
 def _demand_fitting(line: Typed) -> None:
     """Whether the verb takes the pairs and options given. Raises Misunderstood."""
-    if line.pairs and line.verb not in ("create", "import", "vpn", "zone", "CreateZone", "address", "explain", "rules"):
+    if line.pairs and line.verb not in (
+        "create",
+        "import",
+        "image",
+        "vpn",
+        "zone",
+        "CreateZone",
+        "address",
+        "explain",
+        "rules",
+    ):
         raise Misunderstood(f"{line.verb} takes no {next(iter(line.pairs))}=…")
     for given, name in ((line.go_on, "--go-on"), (line.cancel, "--cancel")):
         if given and line.verb != "job":
@@ -108,6 +118,9 @@ def _record_refusal(line: Typed, actor: Actor, message: str) -> None:
         action = "policy.change" if line.words else "firewall.view"
     if line.verb == "vpn":
         action = "vpn.change" if line.words else "vpn.view"
+    if line.verb == "image":
+        does = {"add": "make", "delete": "delete", "kernel": "kernel"}
+        action = f"image.{does.get(line.words[0] if line.words else '', 'view')}"
     if line.verb in ("zones", "zone", "CreateZone", "address"):
         action = _zone_action(line)
     text = line.pairs.get("vmname") or line.pairs.get("name") or line.pairs.get("NAME") or " ".join(line.words)

@@ -16,6 +16,7 @@ from fridu_site.cli.call import Call, Misunderstood
 from fridu_site.cli.explain import explain, reach_
 from fridu_site.cli.firewall import firewall_
 from fridu_site.cli.follow import follow, show_plan, stage
+from fridu_site.cli.images import image_
 from fridu_site.cli.own_rules import rules_
 from fridu_site.cli.rules import import_rules
 from fridu_site.cli.vpn import vpn_
@@ -146,6 +147,7 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "CreateZone": lambda call: create_zone(call, lambda: _host(call)),
     "address": lambda call: address_(call, lambda: _host(call)),
     "vpn": lambda call: vpn_(call, _host(call)),
+    "image": lambda call: image_(call, _host(call)),
     "jobs": jobs,
     "job": job,
 }

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 # Fragments and downloads are no pages; the invitation needs a link of its own (tests/accounts).
-NO_PAGES = {"machines:history", "firewall:dump", "accounts:invitation", "account_logout"}
+NO_PAGES = {"machines:history", "machines:console_line", "firewall:dump", "accounts:invitation", "account_logout"}
 
 
 def routes(patterns, space=""):

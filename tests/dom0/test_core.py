@@ -133,8 +133,11 @@ def test_the_host_file_is_refused_with_a_sentence(tmp_path: Path):
     good = 'name="a"\nlibvirt="lxc:///system"\nvolumes="/v"\n'
     for line, said in (
         ('bridge_prefix=""\n', "bridge_prefix can't be '': it is empty"),
+        ('volume_groups="vg0"\n', "volume_groups is no list of names"),
         ('vif_prefix="et"\n[[nic]]\nname="eth0"\n', "vif_prefix can't be 'et': eth0 begins with it"),
     ):
         path.write_text(good + line)
         with pytest.raises(Refused, match=said):
             host.load(str(path))
+    path.write_text(good + 'volume_groups=["vg0", "SATA-160GA"]\n')
+    assert host.load(str(path)).facts()["volume_groups"] == ["vg0", "SATA-160GA"]

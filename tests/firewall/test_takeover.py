@@ -183,7 +183,7 @@ def test_the_networks_script_gives_the_bridges_no_zone_has() -> None:
 def test_the_sites_defaults_are_told_with_what_they_become() -> None:
     took = read("Fridu-lvm.config")
     assert {s.key: s.value for s in took.settings}["vmram"] == "258"
-    assert 'volume_group = "SATA-160GA"' in said(took, "Fridu-lvm.config", 3)
+    assert 'volume_groups = ["SATA-160GA"]' in said(took, "Fridu-lvm.config", 3)
     hostile = "vmram=$(reboot)\nrm -rf /\nvmram=64\nodd=1\n"
     text = said(read(("c", hostile)), "c")
     assert "needs a shell" in text
