@@ -155,7 +155,7 @@ def _unfit(config: HostConfig) -> Iterator[str]:
         kind = int if field.type == "int" else str
         if not isinstance(value, kind) or isinstance(value, bool):
             yield f"{field.name} is {value!r}, which is no {'number' if kind is int else 'text'}."
-        elif kind is str and not value.isprintable():
+        elif isinstance(value, str) and not value.isprintable():
             yield f"{field.name} is no single line of text."
     for name in PORTS:
         if isinstance(port := getattr(config, name), int) and not (0 if name == "vpn_port" else 1) <= port < 65536:

@@ -56,6 +56,12 @@ def initrds_of(kernel: str) -> list[str]:
     return [before + pattern.format(version) for pattern in _INITRDS] if sign else []
 
 
+def initrd_of(config: HostConfig, kernel: str) -> str:
+    """The path of the initrd that lies beside that kernel of the folder, "" where none does."""
+    paths = (path_of(config, name) for name in initrds_of(kernel))
+    return next((path for path in paths if Path(path).is_file()), "")
+
+
 def path_of(config: HostConfig, name: str) -> str:
     """Where that file of the kernels folder lies. Raises Refused for a name that is a path."""
     if not name or "/" in name or name.startswith("."):

@@ -16,8 +16,8 @@ from hosts.models import Job
 from machines.expected import KIND
 from machines.kinds import place_of
 from machines.models import Expected, Machine
-from machines.plan import dhcp, leave_network, updateether
 from machines.specs import EntrySpec, ZoneSpec
+from machines.stages import dhcp, leave_network, updateether
 from zones.models import Zone
 
 

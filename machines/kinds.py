@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 from django.utils import timezone
 
 import dom0
 from audit.log import Actor
+from dom0 import kernels
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.plan import Plan
@@ -17,9 +19,10 @@ from dom0.state import State
 from hosts.kinds import Kind, register
 from hosts.models import Job
 from machines import plan, services
-from machines.models import Expected, Machine
-from machines.specs import LOCKED, ImageSpec, MachineSpec, PlaceSpec, ZoneSpec
+from machines.models import Boot, Expected, Machine
+from machines.specs import LOCKED, BootSpec, ImageSpec, LimitsSpec, MachineSpec, PlaceSpec, ZoneSpec
 
+LIMITS = tuple(field.name for field in fields(LimitsSpec))
 PROJECT = str(Path(dom0.__file__).resolve().parents[1])
 
 
@@ -30,9 +33,9 @@ def register_kinds() -> None:
             name="machine.create",
             queue="work",
             approval="own",
-            scope=_scope,
-            plan=lambda job, state, config: plan.plan_create(_spec(job, config), state),
-            locks=_locks,
+            scope=scope_of,
+            plan=lambda job, state, config: plan.plan_create(spec_of_job(job, config), state),
+            locks=locks_of,
             done=_created,
             failed=_not_created,
             undo=_undo_create,
@@ -43,18 +46,18 @@ def register_kinds() -> None:
             name="machine.delete",
             queue="work",
             approval="own",
-            scope=_scope,
+            scope=scope_of,
             plan=_delete,
-            locks=_locks,
+            locks=locks_of,
             done=_deleted,
             failed=_not_deleted,
         )
     )
     for name, planner in (("start", plan.plan_start), ("stop", plan.plan_stop)):
-        _power(name, lambda job, state, config, planner=planner: planner(_spec(job, config), state))
-    _power("reboot", lambda job, state, config: plan.plan_reboot(_spec(job, config), state, f"job-{job.pk}"))
-    _power("key", lambda job, state, config: plan.plan_key(_spec(job, config), state, f"job-{job.pk}"))
-    _power("password", lambda job, state, config: plan.plan_password(_spec(job, config), state))
+        _power(name, lambda job, state, config, planner=planner: planner(spec_of_job(job, config), state))
+    _power("reboot", lambda job, state, config: plan.plan_reboot(spec_of_job(job, config), state, f"job-{job.pk}"))
+    _power("key", lambda job, state, config: plan.plan_key(spec_of_job(job, config), state, f"job-{job.pk}"))
+    _power("password", lambda job, state, config: plan.plan_password(spec_of_job(job, config), state))
 
 
 def _power(name: str, planner: object) -> None:
@@ -64,9 +67,9 @@ def _power(name: str, planner: object) -> None:
             name=f"machine.{name}",
             queue="power",
             approval="none",
-            scope=_scope,
+            scope=scope_of,
             plan=planner,  # type: ignore[arg-type]
-            locks=_locks,
+            locks=locks_of,
             done=_powered,
         )
     )
@@ -97,9 +100,28 @@ def spec_of(machine: Machine, config: HostConfig, *, password: str = LOCKED) -> 
         memory_mib=machine.memory_mib,
         root_mib=machine.root_mib,
         root_generation=machine.root_generation,
+        volume_group=machine.volume_group,
+        swap_mib=machine.swap_mib,
+        log_mib=machine.log_mib,
+        filesystem=machine.filesystem,
+        boot=_boot(machine, config),
+        limits=LimitsSpec(**{name: getattr(machine, name) for name in LIMITS}),
+        start_order=machine.start_order,
+        on_crash=machine.on_crash,
         keys=tuple(keys.values_list("line", flat=True)),
         password=password,
         autostart=machine.autostart and machine.wanted == Machine.Wanted.RUNNING,
+    )
+
+
+def _boot(machine: Machine, config: HostConfig) -> BootSpec:
+    """Files by their names in the host's kernels folder, the initrd beside its kernel; none on lxc."""
+    if config.lxc or machine.boot == Boot.GRUB or not machine.kernel:
+        return BootSpec(how=machine.boot)
+    return BootSpec(
+        how=machine.boot,
+        kernel=kernels.path_of(config, machine.kernel),
+        initrd=kernels.initrd_of(config, machine.kernel),
     )
 
 
@@ -115,28 +137,28 @@ def place_of(config: HostConfig) -> PlaceSpec:
     )
 
 
-def _machine(job: Job) -> Machine:
+def machine_of(job: Job) -> Machine:
     machine = Machine.objects.select_related("zone", "image", "host", "owner").filter(pk=job.target_id).first()
     if machine is None:
         raise Refused(f"The machine {job.target_text} is no more.", note="Create it anew if you still want it.")
     return machine
 
 
-def _spec(job: Job, config: HostConfig) -> MachineSpec:
-    return spec_of(_machine(job), config, password=job.args.get("password", LOCKED))
+def spec_of_job(job: Job, config: HostConfig) -> MachineSpec:
+    return spec_of(machine_of(job), config, password=job.args.get("password", LOCKED))
 
 
-def _scope(job: Job, config: HostConfig) -> Scope:
-    return Scope(**plan.looked_at(_spec(job, config)))  # type: ignore[arg-type]
+def scope_of(job: Job, config: HostConfig) -> Scope:
+    return Scope(**plan.looked_at(spec_of_job(job, config)))  # type: ignore[arg-type]
 
 
-def _locks(job: Job) -> tuple[str, ...]:
+def locks_of(job: Job) -> tuple[str, ...]:
     return (f"machine-{job.target_id}",)
 
 
 def _delete(job: Job, state: State, config: HostConfig) -> Plan:
-    services.refuse_needed(_machine(job))
-    return plan.plan_delete(_spec(job, config), state)
+    services.refuse_needed(machine_of(job))
+    return plan.plan_delete(spec_of_job(job, config), state)
 
 
 def _created(job: Job) -> None:
@@ -157,7 +179,7 @@ def _not_created(job: Job) -> None:
 
 
 def _undo_create(actor: Actor, job: Job) -> Job:
-    return services.machine_delete(actor, _machine(job), reason=f"undo of job {job.pk}")
+    return services.machine_delete(actor, machine_of(job), reason=f"undo of job {job.pk}")
 
 
 def _deleted(job: Job) -> None:

@@ -22,6 +22,19 @@ if TYPE_CHECKING:
 sha256 = RegexValidator(r"\A[0-9a-f]{64}\Z", "A SHA-256 digest has 64 hexadecimal digits.")
 
 
+class Filesystem(models.TextChoices):
+    EXT4 = "ext4", "ext4"
+    EXT3 = "ext3", "ext3"
+
+
+class Boot(models.TextChoices):
+    """Where a machine's kernel comes from; lxc machines share the host's."""
+
+    HOST = "host", "a kernel of the host's folder"
+    IMAGE = "image", "the kernel taken out of its image"
+    GRUB = "grub", "grub, running inside the machine"
+
+
 class Image(models.Model):
     """A root filesystem as an archive in the host's images folder, known by its digest."""
 
@@ -60,6 +73,13 @@ class SiteDefaults(models.Model):
     memory_mib = models.PositiveIntegerField(default=128, validators=[MinValueValidator(16)])
     root_mib = models.PositiveIntegerField(default=256, validators=[MinValueValidator(16)])
     vcpus = models.PositiveSmallIntegerField(default=1)
+    volume_group = models.CharField(max_length=63, blank=True, help_text="empty: image files")
+    swap_mib = models.PositiveIntegerField(default=0, help_text="0: none")
+    log_mib = models.PositiveIntegerField(default=0, help_text="0: none")
+    filesystem = models.CharField(max_length=4, choices=Filesystem, default=Filesystem.EXT4)
+    boot = models.CharField(max_length=5, choices=Boot, default=Boot.HOST)
+    kernel = models.CharField(max_length=80, blank=True, help_text="a file of the host's kernels folder")
+    stages = models.JSONField(default=dict, blank=True, help_text='by stage "yes", "no", "force" or "only"')
 
     class Meta:
         verbose_name_plural = "site defaults"
@@ -92,6 +112,12 @@ class Machine(models.Model):
     class Wanted(models.TextChoices):
         RUNNING = "running", "running"
         STOPPED = "stopped", "stopped"
+        PAUSED = "paused", "paused"
+
+    class OnCrash(models.TextChoices):
+        RESTART = "restart", "start it again"
+        DESTROY = "destroy", "leave it off"
+        PRESERVE = "preserve", "keep what is left of it, to look at"
 
     class Observed(models.TextChoices):
         UNKNOWN = "unknown", "not looked at yet"
@@ -112,16 +138,37 @@ class Machine(models.Model):
     vcpus = models.PositiveSmallIntegerField(default=1, validators=[MinValueValidator(1), MaxValueValidator(64)])
     memory_mib = models.PositiveIntegerField(validators=[MinValueValidator(16)])
     root_mib = models.PositiveIntegerField(validators=[MinValueValidator(16)])
+    volume_group = models.CharField(max_length=63, blank=True, help_text="empty: image files")
+    swap_mib = models.PositiveIntegerField(default=0, help_text="0: none")
+    log_mib = models.PositiveIntegerField(default=0, help_text="0: none")
+    filesystem = models.CharField(max_length=4, choices=Filesystem, default=Filesystem.EXT4)
     image = models.ForeignKey(Image, on_delete=models.PROTECT, related_name="machines")
     root_generation = models.PositiveIntegerField(default=1)
+    boot = models.CharField(max_length=5, choices=Boot, default=Boot.HOST)
+    kernel = models.CharField(max_length=80, blank=True, help_text="a file of the host's kernels folder")
+    rescue = models.ForeignKey(Image, on_delete=models.PROTECT, null=True, blank=True, related_name="rescuing")
     ssh_keys = models.ManyToManyField(SSHKey, blank=True, related_name="machines")
     autostart = models.BooleanField(default=True)
+    start_order = models.PositiveSmallIntegerField(default=100, help_text="lower starts first with the host")
+    on_crash = models.CharField(max_length=8, choices=OnCrash, default=OnCrash.RESTART)
+    cpu_weight = models.PositiveSmallIntegerField(
+        default=0, help_text="share of busy processors, 256 is usual; 0: that"
+    )
+    cpu_cap = models.PositiveSmallIntegerField(default=0, help_text="percent of one processor; 0: no cap")
+    net_in_kbit = models.PositiveIntegerField(default=0, help_text="kbit/s towards it; 0: no limit")
+    net_out_kbit = models.PositiveIntegerField(default=0, help_text="kbit/s from it; 0: no limit")
+    net_share_kbit = models.PositiveIntegerField(default=0, help_text="kbit/s of its zone's that it always gets")
+    disk_kib_s = models.PositiveIntegerField(default=0, help_text="KiB/s read and written; 0: no limit")
+    disk_iops = models.PositiveIntegerField(default=0, help_text="reads and writes a second; 0: no limit")
     wanted = models.CharField(max_length=8, choices=Wanted, default=Wanted.RUNNING)
     observed = models.CharField(max_length=8, choices=Observed, default=Observed.UNKNOWN)
     observed_at = models.DateTimeField(null=True, blank=True)
     since = models.DateTimeField(null=True, blank=True, help_text="when the observed state began")
     built_at = models.DateTimeField(null=True, blank=True, help_text="when its create job ended well")
     deleting = models.BooleanField(default=False)
+    adopted = models.BooleanField(default=False, help_text="it was on the host before it was in the panel")
+    drift = models.JSONField(default=dict, blank=True, help_text="what the last round found otherwise than wished")
+    ignored_drift = models.CharField(max_length=64, blank=True, help_text="digest of a difference to be left alone")
     created = models.DateTimeField(auto_now_add=True)
 
     objects = MachineQuerySet.as_manager()
@@ -138,6 +185,41 @@ class Machine(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Snapshot(models.Model):
+    """What a machine's root volume held at one moment; it goes by itself when it expires."""
+
+    machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="snapshots")
+    label = models.CharField(max_length=20, help_text="small letters, digits and hyphens")
+    note = models.CharField(max_length=200, blank=True)
+    taken_at = models.DateTimeField(null=True, blank=True, help_text="empty: its job has not ended well")
+    expires = models.DateTimeField(null=True, blank=True)
+    percent = models.FloatField(default=0, help_text="how much of its room changes have filled, as last seen")
+    size_mib = models.PositiveIntegerField(default=0)
+    deleting = models.BooleanField(default=False)
+    created = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created"]
+        constraints = [models.UniqueConstraint(fields=["machine", "label"], name="one_snapshot_label")]
+
+    def __str__(self) -> str:
+        return f"{self.machine}: {self.label}"
+
+
+class Figures(models.Model):
+    """What one machine used, as the watcher's rounds found it; one row a machine."""
+
+    machine = models.OneToOneField(Machine, on_delete=models.CASCADE, related_name="figures")
+    at = models.DateTimeField(null=True, blank=True)
+    counters = models.JSONField(default=dict, blank=True, help_text="as the host counts them, of the last round")
+    now = models.JSONField(default=dict, blank=True, help_text="rates of the last round")
+    hour = models.JSONField(default=list, blank=True, help_text="samples of the last hour")
+    day = models.JSONField(default=list, blank=True, help_text="samples of the last day")
+
+    def __str__(self) -> str:
+        return f"figures of {self.machine}"
 
 
 class Expected(models.Model):

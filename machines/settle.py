@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dom0 import members
 from dom0.plan import Draft
 from dom0.steps import Drop, Step
-from machines.plan import dhcp, elements, updateether
 from machines.specs import EntrySpec
+from machines.stages import dhcp, elements, updateether
 
 
 def looked_at(spec: EntrySpec) -> dict[str, tuple[str, ...]]:

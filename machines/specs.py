@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from dom0.dnsmasq import Files
 from dom0.members import Member, machine_member
@@ -44,6 +44,28 @@ class VolumeSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BootSpec:
+    """Where the kernel comes from: `how` is "host", "image" or "grub"; paths are the host's, "" where there is none."""
+
+    how: str = "host"
+    kernel: str = ""
+    initrd: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitsSpec:
+    """What a machine may take; 0 is no limit. Rates in kbit/s and KiB/s, the cap in percent of one processor."""
+
+    cpu_weight: int = 0
+    cpu_cap: int = 0
+    net_in_kbit: int = 0
+    net_out_kbit: int = 0
+    net_share_kbit: int = 0
+    disk_kib_s: int = 0
+    disk_iops: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
 class PlaceSpec:
     """What of dom0 a machine's plan needs: hypervisor, folders, and how its own programs are called."""
 
@@ -58,6 +80,10 @@ class PlaceSpec:
     @property
     def lxc(self) -> bool:
         return self.libvirt.startswith("lxc:")
+
+    @property
+    def xen(self) -> bool:
+        return self.libvirt.startswith("xen:")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +139,11 @@ class MachineSpec(EntrySpec):
     volume_group: str = ""  # "": image files in the host's folder
     swap_mib: int = 0  # 0: none
     log_mib: int = 0
+    filesystem: str = "ext4"  # or ext3
+    boot: BootSpec = field(default_factory=lambda: BootSpec())
+    limits: LimitsSpec = field(default_factory=lambda: LimitsSpec())
+    start_order: int = 100
+    on_crash: str = "restart"
     keys: tuple[str, ...] = ()
     password: str = LOCKED
     autostart: bool = True  # with the host, as long as it is wished running
@@ -128,7 +159,7 @@ class MachineSpec(EntrySpec):
 
     @property
     def root(self) -> VolumeSpec:
-        return self._volume("root", self.root_mib, "ext4", self.fs_uuid)
+        return self._volume("root", self.root_mib, self.filesystem, self.fs_uuid)
 
     @property
     def others(self) -> tuple[VolumeSpec, ...]:

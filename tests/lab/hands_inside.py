@@ -6,14 +6,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from dom0 import blocks, golden, hands, lvm, marks, probe, tune, volumes, volumes_lvm
 from dom0.errors import FriduError, Refused
@@ -106,11 +109,11 @@ def shell(line: str) -> str:
     return subprocess.run(("sh", "-c", line), capture_output=True, text=True, check=True).stdout
 
 
-def killed(verb: str, after: int, **args: str | int) -> tuple[int, str]:
+def killed(verb: str, after: int, **args: Any) -> tuple[int, str]:
     """Have the verb die of SIGKILL after so many stretches were zeroed; the signal, and what was left begun."""
     child = os.fork()
     if child == 0:
-        zero, count = blocks.fcntl.ioctl, 0
+        zero, count = fcntl.ioctl, 0
 
         def ioctl(*arguments: Any) -> Any:
             nonlocal count
@@ -119,28 +122,24 @@ def killed(verb: str, after: int, **args: str | int) -> tuple[int, str]:
             count += 1
             return zero(*arguments)
 
-        blocks.fcntl = type("Dying", (), {"ioctl": staticmethod(ioctl)})  # type: ignore[assignment]
         volumes_lvm.PROGRESS_S = 0.0
-        hand(verb, **args)
+        with mock.patch.object(blocks, "fcntl", mock.Mock(ioctl=ioctl)):
+            hand(verb, **args)
         os._exit(0)
     _, status = os.waitpid(child, 0)
     return (os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0), fact(str(args["name"])).unfinished
 
 
-def zeroed_from(verb: str, **args: str | int) -> tuple[str, list[int]]:
+def zeroed_from(verb: str, **args: Any) -> tuple[str, list[int]]:
     """What the verb says, and the places in MiB at which it zeroes."""
-    zero, places = blocks.fcntl.ioctl, []
+    zero, places = fcntl.ioctl, []
 
     def ioctl(fd: int, what: int, where: bytes) -> Any:
-        places.append(blocks.struct.unpack("QQ", where)[0] // MIB)
+        places.append(struct.unpack("QQ", where)[0] // MIB)
         return zero(fd, what, where)
 
-    real = blocks.fcntl
-    blocks.fcntl = type("Counting", (), {"ioctl": staticmethod(ioctl)})  # type: ignore[assignment]
-    try:
+    with mock.patch.object(blocks, "fcntl", mock.Mock(ioctl=ioctl)):
         return hand(verb, **args), places
-    finally:
-        blocks.fcntl = real
 
 
 if __name__ == "__main__":

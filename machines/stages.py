@@ -1,0 +1,292 @@
+"""The stages of a machine's life, each as steps: from a spec and the state so far to what is still to do. Pure.
+
+They have the seed's names: lvmcreate, fscreate, installroot, tuneroot, updateether, createvmconf, start. A stage that
+finds all as wished says so and plans nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from dom0 import members
+from dom0.members import Member
+from dom0.plan import Draft
+from dom0.state import Domain, Golden, Volume
+from dom0.steps import Command, Drop, Hand, Put, RemoveFile, Step, WriteFile
+from machines import render
+from machines.specs import MIB, EntrySpec, MachineSpec, Tuned, VolumeSpec
+
+GRACE_S = 20  # for a machine to power off by itself
+
+
+def image(spec: MachineSpec, draft: Draft) -> None:
+    image = spec.image
+    if image.digest in draft.state.goldens:
+        return
+    made = Golden(digest=image.digest, path="", size_bytes=0)
+    wants = (("devices", "yes"),) if image.devices else ()
+    args = (("archive", image.archive), ("digest", image.digest), ("root_mib", str(spec.root_mib)), *wants)
+    draft.do(
+        Step(
+            stage="image",
+            title=f"Check {image.archive} and make the golden filesystem of {image.name} from it, once for all",
+            action=Hand(verb="golden-make", args=args),
+            effect=(Put(room="goldens", key=image.digest, value=made),),
+            about_s=2.0,
+        )
+    )
+
+
+def lvmcreate(spec: MachineSpec, draft: Draft, wanted: VolumeSpec) -> None:
+    there = draft.state.volumes.get(wanted.name)
+    if there and there.unfinished != "zeroing":
+        draft.so("lvmcreate", f"The volume {wanted.name} is there")
+        return
+    group = draft.state.places.get(spec.volume_group)
+    size = group.rounded(wanted.size_bytes) if group else wanted.size_bytes
+    made = Volume(name=wanted.name, path=wanted.path, size_bytes=size, machine=spec.uuid)
+    args = (("name", wanted.name), ("size_mib", str(wanted.size_mib)), ("machine", spec.uuid))
+    draft.do(
+        Step(
+            stage="lvmcreate",
+            title=f"{'Go on making' if there else 'Make'} the volume {wanted.name}, {wanted.size_mib} MB",
+            action=Hand(verb="volume-create", args=args),
+            effect=(Put(room="volumes", key=wanted.name, value=made),),
+            relies_on=(("volumes", wanted.name),),
+        )
+    )
+
+
+def fscreate(spec: MachineSpec, draft: Draft, wanted: VolumeSpec) -> None:
+    volume = draft.state.volumes[wanted.name]
+    if volume.content == wanted.content and not volume.unfinished:
+        draft.so("fscreate", f"{wanted.name} holds {wanted.content}")
+        return
+    args = (("volume", wanted.name), ("machine", spec.uuid), ("type", wanted.content), ("fs_uuid", wanted.fs_uuid))
+    draft.do(
+        Step(
+            stage="fscreate",
+            title=f"Format {wanted.name} as {wanted.content}",
+            action=Hand(verb="fs-create", args=args),
+            effect=(
+                Put(room="volumes", key=wanted.name, value=replace(volume, content=wanted.content, unfinished="")),
+            ),
+            relies_on=(("volumes", wanted.name),),
+        )
+    )
+
+
+def installroot(spec: MachineSpec, draft: Draft) -> None:
+    volume = draft.state.volumes[spec.volume]
+    draft.so("fscreate", f"The golden filesystem of {spec.image.name} is ext4 and brings it along")
+    if volume.root == spec.root_mark:
+        draft.so("installroot", f"{spec.image.name} is installed on {spec.volume}")
+        return
+    args = (
+        ("image", spec.image.digest),
+        ("volume", spec.volume),
+        ("machine", spec.uuid),
+        ("fs_uuid", spec.fs_uuid),
+        ("generation", str(spec.root_generation)),
+    )
+    installed = replace(volume, root=spec.root_mark, tuned="", content="ext4")
+    draft.do(
+        Step(
+            stage="installroot",
+            title=f"Copy {spec.image.name} onto {spec.volume}, grow it to {spec.root_mib} MB",
+            action=Hand(verb="root-install", args=args),
+            effect=(Put(room="volumes", key=spec.volume, value=installed),),
+            relies_on=(("volumes", spec.volume),),
+            about_s=0.3,
+        )
+    )
+
+
+def tuneroot(spec: MachineSpec, draft: Draft) -> None:
+    wanted = render.tuned(spec)
+    if draft.state.volumes[spec.volume].tuned:
+        draft.so("tuneroot", f"{spec.volume} is tuned")
+        return
+    who = counted(len(spec.keys), "SSH key") if spec.keys else "no SSH key"
+    says = f"Tune it: name {spec.name}, address by DHCP, {who}, new host keys"
+    action = Hand(verb="root-tune", args=(("volume", spec.volume),), stdin=render.tuning(spec))
+    _tuned(spec, draft, says, action, wanted)
+
+
+def tune_again(spec: MachineSpec, draft: Draft, title: str, wishes: str, mark: Tuned) -> None:
+    """A root that has had an owner is opened by a process of its own."""
+    python = ("env", f"--chdir={spec.place.project}", spec.place.python, "-sSE", "-m", "dom0.tune", spec.volume_path)
+    _tuned(spec, draft, title, Command(argv=python, stdin=wishes), mark)
+
+
+def _tuned(spec: MachineSpec, draft: Draft, title: str, action: Command | Hand, mark: Tuned) -> None:
+    volume = replace(draft.state.volumes[spec.volume], tuned=str(mark))
+    draft.do(
+        Step(
+            stage="tuneroot",
+            title=title,
+            action=action,
+            effect=(Put(room="volumes", key=spec.volume, value=volume),),
+            relies_on=(("volumes", spec.volume),),
+        )
+    )
+
+
+def dhcp(spec: EntrySpec) -> tuple[WriteFile, WriteFile]:
+    """One file of the machine in each of the zone's two folders; its dnsmasq takes new ones by itself."""
+    return (
+        WriteFile(path=f"{spec.dnsmasq.ethers}/{spec.name}", content=render.ethers(spec)),
+        WriteFile(path=f"{spec.dnsmasq.hosts}/{spec.name}", content=render.hosts(spec)),
+    )
+
+
+def updateether(spec: EntrySpec, draft: Draft) -> None:
+    """Plan that the firewall, DHCP and the next boot know the machine."""
+    missing = [m for m in spec.members if m.key not in draft.state.members]
+    if missing:
+        says = f"Tell the firewall: {spec.vif} has {spec.mac} and {spec.address}"
+        effect = tuple(Put(room="members", key=m.key, value="present") for m in missing)
+        draft.do(Step(stage="updateether", title=says, action=elements("add", missing), effect=effect))
+    _, boot = members.boot_files(spec.members)
+    keep = WriteFile(path=spec.members_file, content=boot)
+    wrong = [file for file in (keep, *dhcp(spec)) if draft.state.files.get(file.path) != file.content]
+    for file in wrong:
+        says = "Keep that for the next boot" if file is keep else _dhcp_title(spec, file)
+        put = Put(room="files", key=file.path, value=file.content)
+        draft.do(Step(stage="updateether", title=says, action=file, effect=(put,)))
+    if not missing and not wrong:
+        draft.so("updateether", f"{spec.zone.name} knows {spec.name} at {spec.address}")
+
+
+def _dhcp_title(spec: EntrySpec, file: WriteFile) -> str:
+    ethers = file.path.startswith(f"{spec.dnsmasq.ethers}/")
+    return f"Give {spec.mac} the address {spec.address}" if ethers else f"Call {spec.address} {spec.name}"
+
+
+def elements(verb: str, those: list[Member]) -> Command:
+    """One nft command for all of them: it adds or deletes all or none."""
+    inner = ", ".join(member.element for member in those)
+    return Command(argv=("nft", verb, "element", "bridge", members.TABLE, members.VIFS, f"{{ {inner} }}"))
+
+
+def createvmconf(spec: MachineSpec, draft: Draft) -> None:
+    domain = draft.state.domains.get(spec.name)
+    digest = render.definition_digest(spec)
+    if domain and domain.definition == digest:
+        draft.so("createvmconf", f"libvirt knows {spec.name}")
+        autostart(spec, draft, on=spec.autostart)
+        return
+    base = domain or Domain(name=spec.name, uuid=spec.uuid)
+    defined = replace(base, definition=digest, autostart=spec.autostart)
+    args = (("autostart", "yes" if spec.autostart else "no"),)
+    draft.do(
+        Step(
+            stage="createvmconf",
+            title=f"Define {spec.name}: {spec.memory_mib} MB of memory, {counted(spec.vcpus, 'virtual CPU')}",
+            action=Hand(verb="domain-define", args=args, stdin=render.domain_xml(spec)),
+            effect=(Put(room="domains", key=spec.name, value=defined),),
+            relies_on=(("domains", spec.name),),
+        )
+    )
+
+
+def autostart(spec: MachineSpec, draft: Draft, *, on: bool) -> None:
+    domain = draft.state.domains.get(spec.name)
+    if domain is None or domain.autostart == on:
+        return
+    draft.do(
+        Step(
+            stage="createvmconf",
+            title=f"{'Start' if on else 'Do not start'} {spec.name} with the host",
+            action=Hand(verb="domain-autostart", args=(("uuid", spec.uuid), ("autostart", "yes" if on else "no"))),
+            effect=(Put(room="domains", key=spec.name, value=replace(domain, autostart=on)),),
+        )
+    )
+
+
+def start(spec: MachineSpec, draft: Draft, *, restart: str = "") -> None:
+    domain = draft.state.domains[spec.name]
+    if domain.running:
+        draft.so("start", f"{spec.name} runs")
+        return
+    effect = [Put(room="domains", key=spec.name, value=replace(domain, running=True))]
+    args = [("name", spec.name), ("uuid", spec.uuid)]
+    if restart:
+        effect.append(Put(room="files", key=spec.restart_file, value=restart))
+        args.append(("restart", restart))
+    action = Hand(verb="domain-start", args=tuple(args))
+    draft.do(Step(stage="start", title=f"Start {spec.name}", action=action, effect=tuple(effect), about_s=0.3))
+
+
+def stop(spec: MachineSpec, draft: Draft) -> None:
+    domain = draft.state.domains.get(spec.name)
+    if domain is None or not domain.running:
+        draft.so("stop", f"{spec.name} is off")
+        return
+    how = render.POWER_OFF.get(spec.image.family, "shutdown") if spec.place.lxc else "shutdown"
+    args = (("name", spec.name), ("uuid", spec.uuid), ("how", how), ("grace_s", str(GRACE_S)))
+    draft.do(
+        Step(
+            stage="stop",
+            title=f"Power {spec.name} off; by force after {GRACE_S} s",
+            action=Hand(verb="domain-stop", args=args),
+            effect=(Put(room="domains", key=spec.name, value=replace(domain, running=False, paused=False)),),
+            about_s=3.0,
+        )
+    )
+
+
+def undefine(spec: MachineSpec, draft: Draft) -> None:
+    draft.do(
+        Step(
+            stage="createvmconf",
+            title=f"Have libvirt forget {spec.name}",
+            action=Hand(verb="domain-undefine", args=(("name", spec.name), ("uuid", spec.uuid))),
+            effect=(Drop(room="domains", key=spec.name),),
+            relies_on=(("domains", spec.name),),
+        )
+    )
+
+
+def leave_network(spec: EntrySpec, draft: Draft, *, also: tuple[str, ...] = ()) -> None:
+    """Plan that the firewall, DHCP and the next boot know it no more; `also` names files that go with it."""
+    known = [m for m in spec.members if m.key in draft.state.members]
+    if known:
+        says = f"Have the firewall forget {spec.vif}"
+        effect = tuple(Drop(room="members", key=m.key) for m in known)
+        draft.do(Step(stage="updateether", title=says, action=elements("delete", known), effect=effect))
+    paths = [file.path for file in dhcp(spec)]
+    there = [path for path in paths if path in draft.state.files]
+    for path in there:
+        _remove(draft, path)
+    # The boot file goes last: as long as it is there, nobody knows whether dnsmasq was told.
+    if there or spec.members_file in draft.state.files:
+        says = f"Have DHCP and DNS of {spec.zone.name} forget {spec.name}"
+        action = Hand(verb="leases-reload", args=(("zone", spec.zone.name),))
+        draft.do(Step(stage="updateether", title=says, action=action))
+    for path in (*also, spec.members_file):
+        if path in draft.state.files:
+            _remove(draft, path)
+
+
+def _remove(draft: Draft, path: str) -> None:
+    gone = (Drop(room="files", key=path),)
+    draft.do(Step(stage="updateether", title=f"Remove {path}", action=RemoveFile(path=path), effect=gone))
+
+
+def lvmremove(spec: MachineSpec, draft: Draft, volume: Volume) -> None:
+    recorded = (("id", volume.id),) if volume.id else ()
+    draft.do(
+        Step(
+            stage="lvmcreate",
+            title=f"Zero the volume {volume.name} and remove it",
+            action=Hand(verb="volume-remove", args=(("name", volume.name), ("machine", spec.uuid), *recorded)),
+            effect=(Drop(room="volumes", key=volume.name),),
+            relies_on=(("volumes", volume.name),),
+            destroys=f"All that is on {volume.name} ({volume.size_bytes // MIB} MB) is lost for good.",
+        )
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
