@@ -115,11 +115,11 @@ def machine_key(actor: Actor, machine: Machine, keys: Sequence[SSHKey], *, reaso
     """Let exactly `keys` in as root. Raises Refused, PermissionDenied."""
     check(actor, "machine.key", verbs=lambda user: verbs_on(user, machine))
     with transaction.atomic():
-        machine = _present(machine)
+        machine = present(machine)
         machine.ssh_keys.set(keys)
         args = {"keys": [key.fingerprint for key in keys]}
         title = f"Set the SSH keys of {machine.name}"
-        return _ask(actor, "machine.key", machine, title, reason=reason, args=args)
+        return ask(actor, "machine.key", machine, title, reason=reason, args=args)
 
 
 def machine_password(actor: Actor, machine: Machine, *, reason: str = "") -> tuple[str, Job]:
@@ -128,10 +128,10 @@ def machine_password(actor: Actor, machine: Machine, *, reason: str = "") -> tup
     check(actor, "machine.password", verbs=lambda user: verbs_on(user, machine))
     password, root_hash = passwords.one_time()
     with transaction.atomic():
-        machine = _present(machine)
+        machine = present(machine)
         title = f"Set a one-time root password on {machine.name}"
         args, hidden = {"password": _password_name()}, {ROOT_HASH: root_hash}
-        return password, _ask(actor, "machine.password", machine, title, reason=reason, args=args, hidden=hidden)
+        return password, ask(actor, "machine.password", machine, title, reason=reason, args=args, hidden=hidden)
 
 
 def machine_delete(actor: Actor, machine: Machine, *, reason: str = "", approved: bool = False) -> Job:
@@ -143,7 +143,7 @@ def machine_delete(actor: Actor, machine: Machine, *, reason: str = "", approved
         Machine.objects.filter(pk=machine.pk).update(deleting=True)
         args = facts_of(machine)
         title = f"Delete {machine.name}"
-        return _ask(actor, "machine.delete", machine, title, reason=reason, args=args, approved=approved)
+        return ask(actor, "machine.delete", machine, title, reason=reason, args=args, approved=approved)
 
 
 def image_add(
@@ -210,12 +210,12 @@ def facts_of(machine: Machine) -> dict[str, Any]:
 def _power(actor: Actor, kind: str, machine: Machine, verb: str, wanted: str, reason: str) -> Job:
     check(actor, kind, verbs=lambda user: verbs_on(user, machine))
     with transaction.atomic():
-        machine = _present(machine)
+        machine = present(machine)
         Machine.objects.filter(pk=machine.pk).update(wanted=wanted)
-        return _ask(actor, kind, machine, f"{verb} {machine.name}", reason=reason)
+        return ask(actor, kind, machine, f"{verb} {machine.name}", reason=reason)
 
 
-def _ask(
+def ask(
     actor: Actor,
     kind: str,
     machine: Machine,
@@ -226,6 +226,7 @@ def _ask(
     hidden: dict[str, str] | None = None,
     approved: bool = False,
 ) -> Job:
+    """The job of that kind about the machine."""
     return job_create(
         actor,
         kind,
@@ -239,7 +240,7 @@ def _ask(
     )
 
 
-def _present(machine: Machine) -> Machine:
+def present(machine: Machine) -> Machine:
     """The machine's row, locked. Raises Refused for one that was never finished or is being deleted."""
     row = Machine.objects.select_for_update(of=("self",)).select_related("host").get(pk=machine.pk)
     if row.deleting:

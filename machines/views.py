@@ -26,6 +26,7 @@ from machines.listing import LABELS, Filter, listing
 from machines.models import Machine, SiteDefaults
 from machines.scenes import Scene, lent, scenes
 from machines.states import doing
+from machines.tabs import framed
 from ui.htmx import answer, wants
 from zones.models import Zone
 
@@ -104,9 +105,8 @@ def detail(request: UserRequest, pk: int) -> HttpResponse:
 
 def _show(request: UserRequest, machine: Machine, form: KeysForm | None = None, status: int = 200) -> HttpResponse:
     (scene,) = scenes(request.user, [machine])
-    back = "machines:list" if request.user.is_operator else "machines:mine"
     keys = list(machine.ssh_keys.select_related("user"))
-    context: dict[str, Any] = {"scene": scene, "machine": machine, "back": back, "keys": keys}
+    context = {**framed(request.user, scene, "detail"), "keys": keys}
     context["standing"] = scene.standing(keys)
     if scene.offers.key:
         context["form"] = form or KeysForm(machine=machine, user=request.user)
