@@ -90,7 +90,8 @@ def _wheels(wanted: Image, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     pip = (str(PROJECT / ".venv/bin/python"), "-m", "pip", "download", "--quiet", "--no-deps", "--no-input")
     which = ("--python-version", PYTHONS[wanted.suite], "--dest", str(folder))
-    _run(*pip, *which, "--require-hashes", "--requirement", str(PROJECT / "requirements.txt"))
+    for pinned in ("requirements.txt", "deploy/assets.txt"):
+        _run(*pip, *which, "--require-hashes", "--requirement", str(PROJECT / pinned))
     # what builds the one library that comes as source, libvirt's binding
     _run(*pip, *which, "--only-binary=:all:", "setuptools", "wheel")
 

@@ -89,6 +89,9 @@ def _libraries(root: Path, wheels: Path) -> None:
     project = root / INSIDE.relative_to("/")
     shutil.copytree(PROJECT / "demo", project / "demo", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(PROJECT / "requirements.txt", project)
+    (project / "deploy").mkdir()
+    for name in ("assets.py", "assets.txt"):
+        shutil.copy(PROJECT / "deploy" / name, project / "deploy")
     shutil.copytree(wheels, root / "opt/wheels")
     make = f"import sys; sys.path.insert(0, '{INSIDE}'); from demo import layout, venv; venv.ensure(layout.Layout())"
     _run(

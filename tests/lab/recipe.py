@@ -62,6 +62,7 @@ def image_digest(wanted: Image, key: str) -> str:
     """Changes when the image would come out differently. `key` is the public key that is let in."""
     files = [Path(__file__).parent / name for name in MAKERS]
     files += [PROJECT / "requirements.txt", PROJECT / "demo" / "tiny.py", PROJECT / "demo" / "venv.py"]
+    files += [PROJECT / "deploy" / name for name in ("assets.py", "assets.txt")]
     return digest(asdict(wanted), key, *(path.read_text() for path in files))
 
 
