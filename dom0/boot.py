@@ -18,6 +18,7 @@ from dom0 import (
     closed,
     dnsmasq,
     host,
+    limits_file,
     loading,
     members,
     network,
@@ -39,7 +40,7 @@ def boot(config: HostConfig, say: Say) -> bool:
     tries.append(_try(say, "the membership sets", partial(_membership, config)))
     for path in _kept(config, "zones", "*.json"):
         tries.append(_try(say, f"the bridge of {path.stem}", partial(_bridge, path)))
-        tries.append(_try(say, f"the bandwidth of {path.stem}", partial(_shape, path)))
+        tries.append(_try(say, f"the bandwidth of {path.stem}", partial(_shape, config, path)))
     for added in addresses.kept(config):
         tries.append(_try(say, f"the address {added.address}", partial(addresses.put, config, added)))
     for path in _kept(config, "dnsmasq", "*.conf"):
@@ -98,10 +99,10 @@ def _bridge(path: Path) -> None:
     runner.run(wanted.up)
 
 
-def _shape(path: Path) -> None:
+def _shape(config: HostConfig, path: Path) -> None:
     wanted = bridge.read(path.read_text())
     if wanted.in_kbit or wanted.out_kbit:
-        shaping.apply(wanted.name, wanted.in_kbit, wanted.out_kbit)
+        shaping.apply(wanted.name, wanted.in_kbit, wanted.out_kbit, limits_file.shares(config, wanted.name))
 
 
 def _dnsmasq(config: HostConfig, path: Path) -> None:

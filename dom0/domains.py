@@ -95,10 +95,10 @@ def start(config: HostConfig, uuid: str) -> str:
     return _asked(config, "start", START_S, work)
 
 
-def stop(config: HostConfig, uuid: str, *, how: str, grace_s: float) -> str:
-    """Ask a domain to power off by `how` ("usr2", "rt6" or "shutdown"); after `grace_s` end it by force.
+def stop(config: HostConfig, uuid: str, *, how: str, grace_s: float, force: bool = True) -> str:
+    """Ask a domain to power off by `how` ("usr2", "rt6" or "shutdown"); after `grace_s` end it where `force` says so.
 
-    Raises Refused for a domain that is gone, CommandFailed.
+    Raises Refused for a domain that is gone, or that still runs and is not to be forced; CommandFailed.
     """
 
     def work(link: Any) -> str:
@@ -108,13 +108,52 @@ def stop(config: HostConfig, uuid: str, *, how: str, grace_s: float) -> str:
             return f"{domain.name()} is off already."
         if _powers_off(domain, how, grace_s):
             return f"{domain.name()} powered off by itself in {time.monotonic() - began:.1f} s."
-        if domain.isActive():
-            _ended(domain.destroy)
-        if not _off(domain, ANSWER_S):
-            raise Refused(f"{domain.name()} does not end.", note="See libvirtd's log on the host.")
+        if not force:
+            raise Refused(
+                f"{domain.name()} did not power off within {grace_s:g} s. It still runs.",
+                note="Go on asks it once more. Forced off it ends at once; what it has not written yet is lost.",
+            )
+        _end(domain)
         return f"{domain.name()} did not power off in {grace_s:g} s and was ended by force."
 
     return _asked(config, "stop", grace_s + 2 * ANSWER_S, work)
+
+
+def force_off(config: HostConfig, uuid: str) -> str:
+    """End a domain as if its power was cut; one that is off is fine. Raises Refused, CommandFailed."""
+
+    def work(link: Any) -> str:
+        domain = _by_uuid(link, uuid)
+        if not domain.isActive():
+            return f"{domain.name()} is off already."
+        _end(domain)
+        return f"{domain.name()} was ended by force."
+
+    return _asked(config, "destroy", 2 * ANSWER_S, work)
+
+
+def pause(config: HostConfig, uuid: str) -> str:
+    """Freeze a running domain; its memory stays. Raises Refused, CommandFailed."""
+
+    def work(link: Any) -> str:
+        domain = _by_uuid(link, uuid)
+        if not _state(domain)[1]:
+            domain.suspend()
+        return f"{domain.name()} is paused."
+
+    return _asked(config, "suspend", ANSWER_S, work)
+
+
+def resume(config: HostConfig, uuid: str) -> str:
+    """Let a paused domain go on; one that runs is fine. Raises Refused, CommandFailed."""
+
+    def work(link: Any) -> str:
+        domain = _by_uuid(link, uuid)
+        if _state(domain)[1]:
+            domain.resume()
+        return f"{domain.name()} goes on."
+
+    return _asked(config, "resume", ANSWER_S, work)
 
 
 def undefine(config: HostConfig, uuid: str) -> str:
@@ -200,6 +239,13 @@ def _state(domain: Any) -> tuple[bool, bool]:
     return state not in off, paused
 
 
+def _end(domain: Any) -> None:
+    if domain.isActive():
+        _ended(domain.destroy)
+    if not _off(domain, ANSWER_S):
+        raise Refused(f"{domain.name()} does not end.", note="See libvirtd's log on the host.")
+
+
 def _powers_off(domain: Any, how: str, grace_s: float) -> bool:
     """Asked every second: an init that has just been started doesn't hear its first signal."""
     deadline = time.monotonic() + grace_s
@@ -250,7 +296,20 @@ def _start(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
 
 
 def _stop(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    return stop(config, args["uuid"], how=args["how"], grace_s=float(args["grace_s"]))
+    force = args.get("then", "force") == "force"
+    return stop(config, args["uuid"], how=args["how"], grace_s=float(args["grace_s"]), force=force)
+
+
+def _force_off(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    return force_off(config, args["uuid"])
+
+
+def _pause(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    return pause(config, args["uuid"])
+
+
+def _resume(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    return resume(config, args["uuid"])
 
 
 def _undefine(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
@@ -262,5 +321,8 @@ VERBS: dict[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {
     "domain-autostart": _autostart,
     "domain-start": _start,
     "domain-stop": _stop,
+    "domain-force-off": _force_off,
+    "domain-pause": _pause,
+    "domain-resume": _resume,
     "domain-undefine": _undefine,
 }

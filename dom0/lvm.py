@@ -153,6 +153,11 @@ def snapshot(origin: Logical, name: str, size_bytes: int, marks: Mapping[str, st
     return ("lvcreate", "-q", "-y", *what, *_added(marks), origin.full_name)
 
 
+def room_for_all(size_bytes: int, extent_bytes: int) -> int:
+    """What a thick snapshot takes that can never run full: a copy of all, and 16 bytes a chunk of 4 KiB to list it."""
+    return -(-(size_bytes * 257 // 256 + 2 * extent_bytes) // extent_bytes) * extent_bytes
+
+
 def split_off(snapshot: Logical) -> tuple[str, ...]:
     """A snapshot becomes a volume of its own that holds what it kept, so that this can be wiped."""
     return ("lvconvert", "-q", "-y", "--splitsnapshot", snapshot.full_name)

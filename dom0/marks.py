@@ -106,6 +106,14 @@ def unfinished(found: Mapping[str, str]) -> str:
     return next((mark for mark in UNFINISHED if mark in found), "")
 
 
+def kept(found: Mapping[str, str], generation: int) -> dict[str, str]:
+    """What marks of a root volume a restored one gets: its snapshot's, of that generation (0: the same)."""
+    marks = {mark: found[mark] for mark in ("root", "tuned") if mark in found}
+    if generation and "root" in marks:
+        marks["root"] = f"{marks['root'].rpartition(':')[0]}:{generation}"
+    return marks
+
+
 def onto(volume: Volume, found: Mapping[str, str]) -> Volume:
     """The fact of a volume, with what its marks say."""
     from dataclasses import replace

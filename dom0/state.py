@@ -29,6 +29,7 @@ class Volume:
     # What a plan can't foretell is no part of whether the volume is as planned.
     id: str = field(default="", compare=False)  # a logical volume's uuid, or "inode:N": what removal goes by
     percent: float = field(default=0.0, compare=False)  # how full a snapshot is
+    room_bytes: int = field(default=0, compare=False)  # what a thick snapshot takes of its group
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -52,13 +52,14 @@ def _remove(config: HostConfig, args: Args, stdin: str) -> str:
 
 def _snapshot(config: HostConfig, args: Args, stdin: str) -> str:
     size = _mib(args) if "size_mib" in args else 0
-    copy = args.get("copy", "no") == "yes"
-    volumes.snapshot(config, args["name"], args["label"], args["machine"], size_bytes=size, copy=copy)
+    copy, running = args.get("copy", "no") == "yes", args.get("running", "no") == "yes"
+    volumes.snapshot(config, args["name"], args["label"], args["machine"], size_bytes=size, copy=copy, running=running)
     return f"{args['name']} is kept as {args['name']}.{args['label']}"
 
 
 def _restore(config: HostConfig, args: Args, stdin: str) -> str:
-    volumes.restore(config, args["name"], args["label"], args["machine"])
+    generation = int(args.get("generation", "0"))
+    volumes.restore(config, args["name"], args["label"], args["machine"], generation=generation)
     return f"{args['name']} is what it was when {args['label']} was taken"
 
 

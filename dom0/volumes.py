@@ -29,9 +29,9 @@ class Backend(Protocol):
     def wipe(self, config: HostConfig, name: str, machine: str, id: str) -> None: ...
     def remove(self, config: HostConfig, name: str, machine: str, id: str) -> None: ...
     def snapshot(
-        self, config: HostConfig, name: str, label: str, machine: str, *, size_bytes: int, copy: bool
+        self, config: HostConfig, name: str, label: str, machine: str, *, size_bytes: int, copy: bool, running: bool
     ) -> None: ...
-    def restore(self, config: HostConfig, name: str, label: str, machine: str) -> None: ...
+    def restore(self, config: HostConfig, name: str, label: str, machine: str, *, generation: int) -> None: ...
 
 
 def _backend(config: HostConfig, name: str) -> Backend:
@@ -61,7 +61,7 @@ def look(config: HostConfig, name: str) -> Volume | None:
 
 
 def look_each(config: HostConfig, names: Collection[str]) -> Mapping[str, Volume]:
-    """The volumes of those names that are there; all logical ones in one look. Raises as `look`."""
+    """The volumes of those names that are there and their snapshots; logical ones in one look. Raises as `look`."""
     by: dict[str, list[str]] = {"files": [], "lvm": []}
     for name in names:
         by["files" if _backend(config, name) is volumes_files else "lvm"].append(name)
@@ -116,19 +116,37 @@ def remove(config: HostConfig, name: str, machine: str, id: str = "") -> None:
 
 
 def snapshot(
-    config: HostConfig, name: str, label: str, machine: str, *, size_bytes: int = 0, copy: bool = False
+    config: HostConfig,
+    name: str,
+    label: str,
+    machine: str,
+    *,
+    size_bytes: int = 0,
+    copy: bool = False,
+    running: bool = False,
 ) -> None:
     """Keep the volume as it is now, as the volume NAME.LABEL, to be removed like one.
 
-    `size_bytes` is what may change until a thick LVM snapshot is full, 0: all of it. Raises Refused, where the group
-    would be filled up too.
+    `size_bytes` is what may change until a thick LVM snapshot is full, 0: all of it. `running`: an image file may be
+    in use; its filesystem, which this host has mounted, is held still meanwhile. Raises Refused, where the group would
+    be filled up too.
     """
-    _backend(config, name).snapshot(config, name, _checked(label), machine, size_bytes=size_bytes, copy=copy)
+    _backend(config, name).snapshot(
+        config, name, _checked(label), machine, size_bytes=size_bytes, copy=copy, running=running
+    )
 
 
-def restore(config: HostConfig, name: str, label: str, machine: str) -> None:
-    """Make the volume what it was when its snapshot `label` was taken; that stays. Killed, it is done again."""
-    _backend(config, name).restore(config, name, _checked(label), machine)
+def restore(config: HostConfig, name: str, label: str, machine: str, *, generation: int = 0) -> None:
+    """Make the volume what it was when its snapshot `label` was taken; that stays. Killed, it is done again.
+
+    `generation` is what its root mark says then, 0: the snapshot's own.
+    """
+    _backend(config, name).restore(config, name, _checked(label), machine, generation=generation)
+
+
+def snapshots(config: HostConfig) -> Mapping[str, Volume]:
+    """The snapshots that can run full, by name: LVM's thick ones. Raises CommandFailed."""
+    return volumes_lvm.snapshots(config)
 
 
 def blank(config: HostConfig, name: str, fd: int) -> None:
@@ -140,7 +158,7 @@ def blank(config: HostConfig, name: str, fd: int) -> None:
 
 
 def _checked(label: str) -> str:
-    if not _LABEL.fullmatch(label):
+    if not _LABEL.fullmatch(label) or f".{label}" == volumes_lvm.GROWING:
         raise Refused(
             f"“{label[:80]}” can't be a snapshot's name.",
             note="Use up to 20 small letters, digits and hyphens, such as before-update.",

@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from dom0 import blocks, marks, tune
+from dom0 import blocks, frozen, marks, tune
 from dom0.errors import Refused
 from dom0.files import sync_folder
 from dom0.host import HostConfig
@@ -30,9 +30,18 @@ def path_of(config: HostConfig, name: str) -> str:
 
 
 def look_each(config: HostConfig, names: Collection[str]) -> Mapping[str, Volume]:
-    """The volumes of those names that are there. Raises OSError."""
-    found = {name: _look(config, name) for name in names}
-    return {name: volume for name, volume in found.items() if volume is not None}
+    """The volumes of those names that are there, and their snapshots. Raises OSError."""
+    found = {name: volume for name in names if (volume := _look(config, name)) is not None}
+    for name in tuple(found):
+        for kept in _kept(config, name):
+            if kept not in found and (volume := _look(config, kept)) is not None and volume.origin == name:
+                found[kept] = volume
+    return found
+
+
+def _kept(config: HostConfig, name: str) -> list[str]:
+    """What may be its snapshots, by their names."""
+    return sorted(path.name.removesuffix(SUFFIX) for path in Path(config.volumes).glob(f"{name}.*{SUFFIX}"))
 
 
 def _look(config: HostConfig, name: str) -> Volume | None:
@@ -149,17 +158,22 @@ def remove(config: HostConfig, name: str, machine: str, id: str) -> None:
 
 
 def _snapshots(config: HostConfig, name: str) -> list[str]:
-    names = sorted(path.name.removesuffix(SUFFIX) for path in Path(config.volumes).glob(f"{name}.*{SUFFIX}"))
-    return [kept for kept, volume in look_each(config, names).items() if volume.origin == name]
+    return [kept for kept in _kept(config, name) if (found := _look(config, kept)) and found.origin == name]
 
 
-def snapshot(config: HostConfig, name: str, label: str, machine: str, *, size_bytes: int, copy: bool) -> None:
+def snapshot(
+    config: HostConfig, name: str, label: str, machine: str, *, size_bytes: int, copy: bool, running: bool
+) -> None:
     """Keep the volume as it is now, under the name NAME.LABEL: its blocks shared where the filesystem can, else copied.
 
-    Raises Refused, OSError.
+    Of one that is mounted, and may be (`running`), while its filesystem is held still. Raises Refused, OSError.
     """
-    with _ours(config, name, machine) as source:
-        _refuse_used(config, name, source)
+    with _ours(config, name, machine) as source, contextlib.ExitStack() as stack:
+        loop = tune.loop_over(os.fstat(source)) if running else ""
+        if loop:
+            stack.enter_context(frozen.held(loop))
+        else:
+            _refuse_used(config, name, source)
         facts, found = os.fstat(source), marks.every(source)
         with _appearing(config, f"{name}.{label}") as fd:
             os.ftruncate(fd, facts.st_size)
@@ -168,12 +182,13 @@ def snapshot(config: HostConfig, name: str, label: str, machine: str, *, size_by
                 blocks.copy_extents(source, fd)
             marks.put(fd, "machine", machine)
             marks.put(fd, "origin", name)
-            for mark in ("root", "tuned"):
-                if mark in found:
-                    marks.put(fd, mark, found[mark])
+            for mark, value in marks.kept(found, 0).items():
+                marks.put(fd, mark, value)
+            if loop:
+                stack.close()  # what was copied has its name only once it is known to be whole
 
 
-def restore(config: HostConfig, name: str, label: str, machine: str) -> None:
+def restore(config: HostConfig, name: str, label: str, machine: str, *, generation: int) -> None:
     """Make the volume what it was when the snapshot was taken, which stays. Raises Refused, OSError."""
     with (
         _ours(config, name, machine, unfinished=("restoring",)) as fd,
@@ -188,9 +203,8 @@ def restore(config: HostConfig, name: str, label: str, machine: str) -> None:
             blocks.copy_extents(source, fd)
         os.ftruncate(fd, size)
         os.fsync(fd)
-        for mark in ("root", "tuned"):
-            if mark in found:
-                marks.put(fd, mark, found[mark])
+        for mark, value in marks.kept(found, generation).items():
+            marks.put(fd, mark, value)
         marks.clear(fd, "restoring")
         os.fsync(fd)
 

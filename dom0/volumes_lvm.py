@@ -31,10 +31,22 @@ _SLOW_S = 300.0
 
 
 def look_each(config: HostConfig, names: Collection[str]) -> Mapping[str, Volume]:
-    """The volumes of those names that are there, in one look at their groups. Raises CommandFailed."""
+    """The volumes of those names that are there, and their snapshots, in one look. Raises CommandFailed."""
     wanted = sorted({name.partition("/")[0] for name in names})
     found = {volume.full_name: volume for volume in _volumes(*wanted)} if wanted else {}
-    return {name: _fact(found[name]) for name in names if name in found}
+    kept = sorted(name for name, volume in found.items() if _kept_of(volume) in names and name not in names)
+    return {name: _fact(found[name]) for name in (*names, *kept) if name in found}
+
+
+def snapshots(config: HostConfig) -> Mapping[str, Volume]:
+    """The thick snapshots of the host file's groups. Raises CommandFailed."""
+    each = _volumes(*config.volume_groups) if config.volume_groups else ()
+    return {volume.full_name: _fact(volume) for volume in each if volume.origin and "machine" in volume.marks}
+
+
+def _kept_of(volume: Logical) -> str:
+    """Of our snapshot, thick or a copy: the volume it is of; "" for any other volume."""
+    return "" if volume.name.endswith(GROWING) else volume.marks.get("origin", "")
 
 
 def places(config: HostConfig) -> Mapping[str, Place]:
@@ -160,15 +172,18 @@ def _wiped(config: HostConfig, volume: Logical) -> Logical:
     return volume
 
 
-def snapshot(config: HostConfig, name: str, label: str, machine: str, *, size_bytes: int, copy: bool) -> None:
+def snapshot(
+    config: HostConfig, name: str, label: str, machine: str, *, size_bytes: int, copy: bool, running: bool
+) -> None:
     """Keep the volume as it is now, under the name NAME.LABEL. Raises Refused, CommandFailed, OSError.
 
-    Either thick (`size_bytes` for what changes later, 0: for all of it), of a volume in use too; or a whole copy.
+    Either thick (`size_bytes` for what changes later, 0: for all of it), of a volume in use too, whose filesystem the
+    kernel holds still where this host has it mounted; or a whole copy.
     """
     volume = _ours(name, machine)
     kept = f"{name}.{label}"
     marked = {"machine": machine, "origin": name}
-    marked |= {mark: volume.marks[mark] for mark in ("root", "tuned") if mark in volume.marks}
+    marked |= marks.kept(volume.marks, 0)
     if copy:
         _copied(config, volume, kept, marked)
         return
@@ -176,8 +191,8 @@ def snapshot(config: HostConfig, name: str, label: str, machine: str, *, size_by
         there, group = _find(kept), _group(volume.group)
         if there is not None:
             raise _taken(there)
-        # A copy of all, and the list of what it is: 16 bytes a chunk of 4 KiB.
-        wanted = group.rounded(size_bytes or volume.size_bytes * 257 // 256 + 2 * group.extent_bytes)
+        whole = lvm.room_for_all(volume.size_bytes, group.extent_bytes)
+        wanted = min(group.rounded(size_bytes), whole) if size_bytes else whole
         _refuse_full(group, wanted, kept, keep=group.size_bytes // KEPT_FREE)
         _lvm(lvm.snapshot(volume, kept.partition("/")[2], wanted, marked))
 
@@ -199,7 +214,7 @@ def _copied(config: HostConfig, volume: Logical, kept: str, marked: Mapping[str,
     _retag(_needed(kept), clear=("copying",))
 
 
-def restore(config: HostConfig, name: str, label: str, machine: str) -> None:
+def restore(config: HostConfig, name: str, label: str, machine: str, *, generation: int) -> None:
     """Make the volume what it was when the snapshot was taken, which stays. Raises Refused, CommandFailed, OSError."""
     volume = _ours(name, machine, unfinished=("restoring",))
     kept = _ours(f"{name}.{label}", machine)
@@ -218,8 +233,7 @@ def restore(config: HostConfig, name: str, label: str, machine: str) -> None:
     with _opened(kept, os.O_RDONLY) as source, _opened(volume) as target:
         blocks.copy_differing(source, target)
         os.fsync(target)
-    put = {mark: kept.marks[mark] for mark in ("root", "tuned") if mark in kept.marks}
-    _retag(_needed(name), put=put, clear=("restoring",))
+    _retag(_needed(name), put=marks.kept(kept.marks, generation), clear=("restoring",))
 
 
 def of(fd: int) -> Logical:
@@ -406,7 +420,8 @@ def _fact(volume: Logical) -> Volume:
         size_bytes=volume.shown_bytes,
         id=volume.uuid,
         content=content,
-        percent=volume.percent,
+        percent=volume.percent if volume.valid else 100.0,
+        room_bytes=volume.size_bytes,
     )
     return marks.onto(bare, volume.marks)
 
