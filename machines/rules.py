@@ -7,8 +7,11 @@ from dom0.state import State
 from machines.specs import MIB, MachineSpec, Tuned
 
 
-def refuse_strangers(spec: MachineSpec, state: State) -> None:
-    """Raises Refused where a volume or domain of the machine's name is not this machine's, or is being changed."""
+def refuse_strangers(spec: MachineSpec, state: State, *, begun: tuple[str, ...] = ()) -> None:
+    """Raises Refused where a volume or domain of the machine's name is not this machine's, or is being changed.
+
+    `begun` names what the very job that asks may have left half-done.
+    """
     for wanted in spec.volumes:
         volume = state.volumes.get(wanted.name)
         if volume and volume.machine != spec.uuid:
@@ -17,7 +20,7 @@ def refuse_strangers(spec: MachineSpec, state: State) -> None:
                 f"There is a volume {wanted.name} ({volume.path}) on {spec.place.host} that {whose}.",
                 note="Nothing was changed. Choose another name, or move that volume away.",
             )
-        if volume and volume.unfinished not in ("", "zeroing", "formatting"):
+        if volume and volume.unfinished not in ("", "zeroing", "formatting", *begun):
             raise Refused(
                 f"{volume.path}: {volume.unfinished} it was begun and never finished.",
                 note="Nothing was changed. Go on with the job that began it.",
@@ -100,7 +103,7 @@ def refuse_unfinished(spec: MachineSpec, state: State) -> None:
     if volume.root != spec.root_mark or not volume.tuned:
         raise Refused(
             f"{spec.name}'s root filesystem was never finished.",
-            note="Nothing was changed. Go on with the job that creates it.",
+            note="Nothing was changed. Go on with the job that was making it.",
         )
 
 

@@ -97,6 +97,7 @@ def installroot(spec: MachineSpec, draft: Draft) -> None:
             action=Hand(verb="root-install", args=args),
             effect=(Put(room="volumes", key=spec.volume, value=installed),),
             relies_on=(("volumes", spec.volume),),
+            destroys=_lost(volume) if volume.root else "",
             about_s=0.3,
         )
     )
@@ -283,9 +284,13 @@ def lvmremove(spec: MachineSpec, draft: Draft, volume: Volume) -> None:
             action=Hand(verb="volume-remove", args=(("name", volume.name), ("machine", spec.uuid), *recorded)),
             effect=(Drop(room="volumes", key=volume.name),),
             relies_on=(("volumes", volume.name),),
-            destroys=f"All that is on {volume.name} ({volume.size_bytes // MIB} MB) is lost for good.",
+            destroys=_lost(volume),
         )
     )
+
+
+def _lost(volume: Volume) -> str:
+    return f"All that is on {volume.name} ({volume.size_bytes // MIB} MB) is lost for good."
 
 
 def counted(number: int, noun: str) -> str:
