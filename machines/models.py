@@ -192,6 +192,10 @@ class Snapshot(models.Model):
 
     machine = models.ForeignKey(Machine, on_delete=models.PROTECT, related_name="snapshots")
     label = models.CharField(max_length=20, help_text="small letters, digits and hyphens")
+    image = models.ForeignKey(
+        Image, on_delete=models.PROTECT, related_name="snapshots", help_text="what the root was made from"
+    )
+    taken_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     note = models.CharField(max_length=200, blank=True)
     taken_at = models.DateTimeField(null=True, blank=True, help_text="empty: its job has not ended well")
     expires = models.DateTimeField(null=True, blank=True)
