@@ -18,7 +18,6 @@ from dom0 import (
     closed,
     dnsmasq,
     host,
-    limits_file,
     loading,
     members,
     network,
@@ -36,6 +35,8 @@ Say = Callable[[str], None]
 
 def boot(config: HostConfig, say: Say) -> bool:
     """Bring the network up; says each thing that went wrong and goes on. Whether all went well."""
+    if not _try(say, "finding the host's cards", partial(_refuse_without_cards, config)):
+        return False  # closed rules would hold SSH open on cards that aren't there, and cut everybody off
     tries = [_try(say, "closing the host", partial(_close, config))]
     tries.append(_try(say, "the membership sets", partial(_membership, config)))
     for path in _kept(config, "zones", "*.json"):
@@ -56,6 +57,15 @@ def _try(say: Say, what: str, do: Callable[[], None]) -> bool:
         say(f"{what} failed: {error}")
         return False
     return True
+
+
+def _refuse_without_cards(config: HostConfig) -> None:
+    named = [nic.name for nic in config.nics]
+    if named and not network.links(set(named)):
+        raise Refused(
+            f"{host.file()} names the card {' and '.join(named)}, and there is none; the firewall stays as it is.",
+            note="Put the name that `ip link` shows into its [[nic]], then start fridu-boot again.",
+        )
 
 
 def _kept(config: HostConfig, room: str, pattern: str) -> list[Path]:
@@ -102,7 +112,7 @@ def _bridge(path: Path) -> None:
 def _shape(config: HostConfig, path: Path) -> None:
     wanted = bridge.read(path.read_text())
     if wanted.in_kbit or wanted.out_kbit:
-        shaping.apply(wanted.name, wanted.in_kbit, wanted.out_kbit, limits_file.shares(config, wanted.name))
+        shaping.apply(wanted.name, wanted.in_kbit, wanted.out_kbit, shaping.kept_shares(config, wanted.name))
 
 
 def _dnsmasq(config: HostConfig, path: Path) -> None:

@@ -20,6 +20,8 @@ START_S = 120.0  # includes the hook's check of the filesystem
 POLL_S = 0.02
 ASK_AGAIN_S = 1.0
 SIGNALS = {
+CPU_PERIOD_US = 100_000
+UNLIMITED_US = 1 << 40  # libvirt says "none" as the largest number it has
     "usr2": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_USR2,  # busybox init: power off
     "rt6": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_RT6,  # systemd: power off (its SIGRTMIN+4)
 }
@@ -198,6 +200,60 @@ def _translated(argv: tuple[str, ...], error: Any) -> FriduError:
     if isinstance(error, FriduError):
         return error
     message = error.get_error_message() or str(error)
+@dataclass(frozen=True, kw_only=True)
+class Processor:
+    """What a running domain may take of it: `weight` in the scheduler's own words, `cap` in percent of one (0: none).
+
+    `id` is libvirt's: on lxc the process id of whatever keeps the machine.
+    """
+
+    id: int
+    weight: int
+    cap: int
+
+
+def processor(config: HostConfig, uuids: Collection[str]) -> dict[str, Processor]:
+    """Of those of the domains that run. Raises CommandFailed."""
+
+    def work(link: Any) -> dict[str, Processor]:
+        found = {}
+        for uuid in uuids:
+            try:
+                domain = link.lookupByUUIDString(uuid)
+                says = domain.schedulerParametersFlags(libvirt.VIR_DOMAIN_AFFECT_LIVE)
+                found[uuid] = _processor(domain.ID(), says)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
+                    raise
+        return found
+
+    return _asked(config, "schedinfo", ANSWER_S, work)
+
+
+def _processor(number: int, says: Mapping[str, int]) -> Processor:
+    """Xen's schedulers say weight and cap; the kernel's shares, and µs in a period."""
+    if "weight" in says:
+        return Processor(id=number, weight=says["weight"], cap=says.get("cap", 0))
+    quota, period = says.get("vcpu_quota", -1), says.get("vcpu_period", CPU_PERIOD_US)
+    limited = 0 < quota < UNLIMITED_US
+    return Processor(id=number, weight=says["cpu_shares"], cap=round(quota * 100 / period) if limited else 0)
+
+
+def set_processor(config: HostConfig, uuid: str, *, weight: int, cap: int) -> None:
+    """Have a running domain take so much from now on. Raises CommandFailed, Refused."""
+
+    def work(link: Any) -> None:
+        domain = _by_uuid(link, uuid)
+        if domain.schedulerType()[0].startswith("credit"):
+            wanted = {"weight": weight, "cap": cap}
+        else:
+            quota = cap * CPU_PERIOD_US // 100 if cap else -1
+            wanted = {"cpu_shares": weight, "vcpu_period": CPU_PERIOD_US, "vcpu_quota": quota}
+        domain.setSchedulerParametersFlags(wanted, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+    _asked(config, "schedinfo", ANSWER_S, work)
+
+
     hook = _FROM_HOOK.search(message)
     if hook:
         return Refused(hook.group(1), note="The machine was not started. Mend that, then start it again.")

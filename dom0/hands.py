@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from dom0 import flows, golden, host, image_files, network, openvpn, policy, probing, trial_hands, volume_hands
+from dom0 import doctor, flows, golden, host, image_files, limits, network, openvpn, policy, probing, trial_hands, volume_hands
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 from dom0.steps import Hand
@@ -60,6 +60,7 @@ VERBS: dict[str, Verb] = {
     **flows.VERBS,
 }
 
+    **limits.VERBS,
 
 def main(argv: list[str]) -> None:
     """One verb by hand; a refusal is its sentence on stderr."""

@@ -2,7 +2,7 @@
 """libvirt's hook for lxc machines: mounts a machine's volume before it starts, lets go of it afterwards.
 
 libvirt calls `lxc NAME prepare|start|started|stopped|release|reconnect begin|end -` with the domain's XML on
-stdin. Everything needed stands in that XML, in the element
+stdin. Everything a root needs stands in that XML, in the element
 
     <fridu:root xmlns:fridu="https://fridu.org/xmlns/machine/1" volume="…" mount="…" uid_base="…"/>
 
@@ -11,15 +11,18 @@ the first of the 65,536 user ids that the machine's root..65535 have on this hos
 on disk stay 0..65535, so the same volume boots under lxc, qemu and Xen. A domain without the element is not
 ours and left alone. Calling it twice does no harm. A complaint goes to stderr, from where libvirt shows it.
 
+A machine with limits has a file (`dom0.limits_file`); what of them went with the last start is set again when it is
+started, however it came to that: by the panel, with the host, or by itself. So on Xen (hooks/libxl) too.
+
 Stands alone (`python3 -I`, standard library only), since libvirt must be able to run it before anything of
-Fridu is there.
+Fridu is there; the file of limits says where that is.
 """
 
 from __future__ import annotations
 
 import sys
 
-if __name__ == "__main__" and sys.argv[2:3] and sys.argv[2] not in ("prepare", "release"):
+if __name__ == "__main__" and sys.argv[2:3] and sys.argv[2] not in ("prepare", "started", "release"):
     sys.exit(0)  # before the imports: libvirt calls this five times a start
 
 import ctypes
@@ -32,6 +35,7 @@ import time
 from typing import NamedTuple
 
 NAMESPACE = "https://fridu.org/xmlns/machine/1"
+HOST_FILE, STATE = "/etc/fridu/host.toml", "/var/lib/fridu/state"
 BLOCK = 65_536  # user ids a machine
 LOWEST_BASE = 100_000
 
@@ -243,10 +247,55 @@ def _syscall(number: int, *arguments: int | bytes | None) -> int:
     return result
 
 
+def limit(when: str, xml: bytes) -> None:
+    """Set a machine's limits again, or tidy up after it. Says what went wrong, and lets the machine start."""
+    kept = limits_path(xml)
+    if not os.path.exists(kept):
+        return
+    import json
+
+    try:
+        with open(kept) as file:
+            sys.path.insert(0, json.load(file)["project"])
+        from dom0 import host, limits, limits_file
+
+        with open(kept) as file:
+            said = limits.from_hook(host.load(), limits_file.read(file.read()), domain_id(xml), when)
+    except Exception as error:  # whatever it is, it is no reason to keep a machine off
+        said = str(error)
+    if said:
+        sys.stderr.write(f"Fridu: the machine's limits are not set: {said}\n")
+
+
+def limits_path(xml: bytes) -> str:
+    """Where the limits of the domain would be kept."""
+    import re
+    import tomllib
+
+    uuid = re.search(rb"<uuid>([0-9a-f-]{36})</uuid>", xml)
+    try:
+        with open(os.environ.get("FRIDU_HOST_TOML", HOST_FILE), "rb") as file:
+            state = tomllib.load(file).get("state", STATE)
+    except (OSError, tomllib.TOMLDecodeError):
+        state = STATE
+    return f"{state}/limits/{uuid[1].decode() if uuid else ''}.json"
+
+
+def domain_id(xml: bytes) -> int:
+    """libvirt's number of a running domain, 0 for none."""
+    import re
+
+    found = re.search(rb"<domain [^>]*\bid=['\"](\d+)['\"]", xml)
+    return int(found[1]) if found else 0
+
+
 def main() -> None:
     try:
-        root = read(sys.stdin.buffer.read())
-        if root is not None:
+        xml = sys.stdin.buffer.read()
+        if sys.argv[2] != "prepare":
+            limit(sys.argv[2], xml)
+        root = read(xml)
+        if root is not None and sys.argv[2] != "started":
             (prepare if sys.argv[2] == "prepare" else release)(root)
     except (Complaint, OSError, SyntaxError) as error:  # SyntaxError: XML that is none
         sys.exit(f"Fridu: {error}")

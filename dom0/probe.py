@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dom0 import files, golden, network, openvpn, policy, trial, volumes
+from dom0 import files, golden, kernels, limits, network, openvpn, policy, trial, volumes
 from dom0.host import HostConfig
 from dom0.state import State
 
@@ -33,6 +33,7 @@ class Scope:
     trial: tuple[str, ...] = ()  # of "confirmed", "pending", "applied"
     peers: tuple[str, ...] = ()  # of the admin VPN, "NAME ADDRESS"
     room: bool = False  # free disk and memory
+    limits: tuple[str, ...] = ()  # uuids of machines
 
 
 Facts = Mapping[str, Any]
@@ -78,6 +79,7 @@ READERS: dict[str, Reader] = {
     "peers": openvpn.speaking,
 }
 
+    "limits": limits.found,
 
 def scope_of(room: str, key: str) -> Scope:
     """The scope that looks at one fact alone."""

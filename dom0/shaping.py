@@ -15,6 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 
 from dom0 import limits_file, runner
 from dom0.bridge import SHAPING, ceilings
@@ -54,6 +55,12 @@ def ceilings_of(device: str) -> str:
     return f"to {towards} from {away}" if towards != "0" or away != "0" else ""
 
 
+def ceiling(device: str) -> int:
+    """The ceiling `apply` gave the device, in kbit/s; 0 for none, or for another queue."""
+    said = _ceiling(device)
+    return 0 if said == ODD else int(said)
+
+
 def shares_of(bridge: str) -> tuple[dict[str, int], dict[str, int]]:
     """The shares (kbit/s by MAC) in what goes to the bridge's machines and in what comes from them, as they are."""
     return _shares(bridge), _shares(ifb_of(bridge))
@@ -89,9 +96,21 @@ def apply(device: str, in_kbit: int, out_kbit: int, shares: Mapping[str, int] | 
 def share_again(bridge: str, shares: Mapping[str, int]) -> None:
     """Set the shares below whatever ceilings the bridge has; without a ceiling there is nothing to have a share of."""
     for device, way in ((bridge, TO), (ifb_of(bridge), FROM)):
-        ceiling = _ceiling(device)
-        if ceiling not in ("0", ODD):
-            _set(device, int(ceiling), way, shares)
+        if most := ceiling(device):
+            _set(device, most, way, shares)
+
+
+def kept_shares(config: HostConfig, bridge: str) -> dict[str, int]:
+    """The guaranteed shares (kbit/s by MAC) of the machines on that bridge, from dom0's own files."""
+    found = {}
+    for file in sorted(Path(config.state, limits_file.FOLDER).glob("[!.]*.json")):
+        try:
+            kept = limits_file.read(file.read_text())
+        except (OSError, ValueError, TypeError, AttributeError):
+            continue  # one that can't be read takes nobody else's share away
+        if kept.bridge == bridge and kept.net_share_kbit:
+            found[kept.mac] = kept.net_share_kbit
+    return found
 
 
 def scaled(shares: Mapping[str, int], kbit: int) -> dict[str, int]:
@@ -222,7 +241,7 @@ def zone_shape(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
         raise Refused(f"{' and '.join(rates)} are no rates.", note="Say kbit/s, for example in_kbit=10000 out_kbit=0.")
     in_kbit, out_kbit = (int(rate) for rate in rates)
     try:
-        apply(bridge, in_kbit, out_kbit, limits_file.shares(config, bridge))
+        apply(bridge, in_kbit, out_kbit, kept_shares(config, bridge))
     except CommandFailed as error:
         raise Refused(
             f"This kernel does not shape as asked: {error}",

@@ -140,3 +140,4 @@ class State:
     def _with(self, room: str, facts: dict[str, Any]) -> State:
         change: dict[str, Any] = {room: MappingProxyType(facts)}
         return replace(self, **change)
+    limits: Mapping[str, str] = field(default_factory=_none)  # in force on running machines, by uuid (dom0.limits_file)
