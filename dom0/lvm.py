@@ -171,6 +171,10 @@ def reduce(volume: Logical, size_bytes: int) -> tuple[str, ...]:
     return ("lvreduce", "-q", "-y", "-f", "-L", f"{size_bytes}b", volume.full_name)
 
 
+def rename(volume: Logical, to: str) -> tuple[str, ...]:
+    return ("lvrename", "-q", "-y", volume.group, volume.name, to)
+
+
 def remove(volume: Logical) -> tuple[str, ...]:
     return ("lvremove", "-q", "-y", "--select", by_uuid(volume.uuid), volume.group)
 

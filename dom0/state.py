@@ -31,6 +31,7 @@ class Volume:
     percent: float = field(default=0.0, compare=False)  # how full a snapshot is
     room_bytes: int = field(default=0, compare=False)  # what a thick snapshot takes of its group
 
+    filled_bytes: int = field(default=0, compare=False)  # what its filesystem or swap space takes of it, 0: unknown
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -58,6 +59,9 @@ class Domain:
     autostart: bool = False
 
 
+    # What it has now and may be given while it runs; 0: off, or nobody knows. A guest may be slow to follow.
+    memory_mib: int = field(default=0, compare=False)
+    ceiling_mib: int = field(default=0, compare=False)
 @dataclass(frozen=True, kw_only=True)
 class Golden:
     """The ready-made filesystem of an image, shrunk; `size_bytes` is what a volume needs at least."""

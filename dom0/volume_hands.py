@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 
-from dom0 import filesystems, golden, tune, volumes
+from dom0 import filesystems, golden, growing, tune, volumes
 from dom0.errors import Refused
 from dom0.host import HostConfig
 
@@ -38,6 +38,17 @@ def _grow(config: HostConfig, args: Args, stdin: str) -> str:
 def _shrink(config: HostConfig, args: Args, stdin: str) -> str:
     volumes.shrink(config, args["name"], _mib(args), args["machine"], force=_forced(args))
     return f"{args['name']} has {args['size_mib']} MB"
+
+
+def _rename(config: HostConfig, args: Args, stdin: str) -> str:
+    volumes.rename(config, args["name"], args["to"], args["machine"])
+    return f"{args['name']} is called {args['to']}"
+
+
+def _grow_filesystem(config: HostConfig, args: Args, stdin: str) -> str:
+    return growing.fill(
+        config, args["volume"], args["machine"], online=args.get("online", "no") == "yes", uid=int(args["uid"])
+    )
 
 
 def _wipe(config: HostConfig, args: Args, stdin: str) -> str:
@@ -96,11 +107,13 @@ VERBS: dict[str, Callable[[HostConfig, Args, str], str]] = {
     "volume-create": _create,
     "volume-grow": _grow,
     "volume-shrink": _shrink,
+    "volume-rename": _rename,
     "volume-wipe": _wipe,
     "volume-remove": _remove,
     "volume-snapshot": _snapshot,
     "volume-snapshot-restore": _restore,
     "fs-create": _filesystem,
+    "fs-grow": _grow_filesystem,
     "root-install": _install,
     "root-tune": _tune,
 }

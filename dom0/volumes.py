@@ -26,6 +26,7 @@ class Backend(Protocol):
     def blank(self, fd: int) -> None: ...
     def grow(self, config: HostConfig, name: str, size_bytes: int, machine: str) -> None: ...
     def shrink(self, config: HostConfig, name: str, size_bytes: int, machine: str) -> None: ...
+    def rename(self, config: HostConfig, name: str, to: str, machine: str) -> None: ...
     def wipe(self, config: HostConfig, name: str, machine: str, id: str) -> None: ...
     def remove(self, config: HostConfig, name: str, machine: str, id: str) -> None: ...
     def snapshot(
@@ -99,6 +100,13 @@ def shrink(config: HostConfig, name: str, size_bytes: int, machine: str, *, forc
             f"Shrinking {name} may lose what is on it.", note="Nothing was changed. Make a backup, then use force=yes."
         )
     backend.shrink(config, name, size_bytes, machine)
+
+
+def rename(config: HostConfig, name: str, to: str, machine: str) -> None:
+    """Give the volume, which nobody may use meanwhile, and its snapshots another name in the same place."""
+    if name.rpartition("/")[0] != to.rpartition("/")[0]:
+        raise Refused(f"{name} can't become {to}: that lies elsewhere.", note="Nothing was changed.")
+    _backend(config, to).rename(config, name, to, machine)
 
 
 def wipe(config: HostConfig, name: str, machine: str, id: str = "") -> None:

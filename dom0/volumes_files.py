@@ -11,6 +11,7 @@ import fcntl
 import os
 import time
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from dom0 import blocks, frozen, marks, tune
@@ -53,9 +54,18 @@ def _look(config: HostConfig, name: str) -> Volume | None:
     try:
         facts = os.fstat(fd)
         bare = Volume(name=name, path=path, size_bytes=facts.st_size, id=_id(facts), content=blocks.content(fd))
-        return marks.onto(bare, marks.every(fd))
+        return marks.onto(replace(bare, filled_bytes=_filled(fd, facts)), marks.every(fd))
     finally:
         os.close(fd)
+
+
+def _filled(fd: int, facts: os.stat_result) -> int:
+    """What its filesystem takes; of one in use as its device says it, for the file hears of that only later."""
+    loop = tune.loop_over(facts)
+    if not loop:
+        return blocks.filled(fd)
+    with open(loop, "rb", buffering=0) as device:
+        return blocks.filled(device.fileno())
 
 
 def place(config: HostConfig) -> Place:
@@ -123,6 +133,31 @@ def grow(config: HostConfig, name: str, size_bytes: int, machine: str) -> None:
                 fcntl.ioctl(device, _LOOP_SET_CAPACITY)
 
 
+def rename(config: HostConfig, name: str, to: str, machine: str) -> None:
+    """Call the volume and its snapshots `to`; killed, it goes on. Raises Refused where there is one of that name."""
+    with _ours(config, name, machine) as fd:
+        _refuse_used(config, name, fd)
+        for kept in (*_snapshots(config, name), *_snapshots(config, name, origin=to)):
+            with _ours(config, kept, machine) as snapshot:
+                marks.put(snapshot, "origin", to)
+            _moved(config, kept, f"{to}{kept.removeprefix(name)}")
+        _moved(config, name, to)
+
+
+def _moved(config: HostConfig, name: str, to: str) -> None:
+    """Linked under its new name first, which fails where that is taken."""
+    old, new = path_of(config, name), path_of(config, to)
+    try:
+        os.link(old, new)
+    except FileExistsError:
+        if not os.path.samefile(old, new):  # noqa: PTH121 - killed between the two, it goes on
+            raise Refused(
+                f"{new} is there already.", note="Nothing was changed. Choose another name, or move that file away."
+            ) from None
+    Path(old).unlink()
+    sync_folder(Path(config.volumes))
+
+
 def shrink(config: HostConfig, name: str, size_bytes: int, machine: str) -> None:
     """Make the volume smaller. Raises Refused, OSError."""
     with _ours(config, name, machine) as fd:
@@ -157,8 +192,9 @@ def remove(config: HostConfig, name: str, machine: str, id: str) -> None:
     sync_folder(Path(config.volumes))
 
 
-def _snapshots(config: HostConfig, name: str) -> list[str]:
-    return [kept for kept in _kept(config, name) if (found := _look(config, kept)) and found.origin == name]
+def _snapshots(config: HostConfig, name: str, *, origin: str = "") -> list[str]:
+    """Those that say they are of `origin`, else of the volume of that name."""
+    return [k for k in _kept(config, name) if (found := _look(config, k)) and found.origin == (origin or name)]
 
 
 def snapshot(

@@ -137,6 +137,22 @@ def shrink(config: HostConfig, name: str, size_bytes: int, machine: str) -> None
     _retag(_needed(name), clear=("shrinking",))
 
 
+def rename(config: HostConfig, name: str, to: str, machine: str) -> None:
+    """Call the volume and its snapshots `to`; killed, it goes on. Raises Refused where there is one of that name."""
+    volume = _ours(name, machine)
+    _refuse_used(volume)
+    if (there := _find(to)) is not None:
+        raise _taken(there)
+    short, other = name.partition("/")[2], to.partition("/")[2]
+    with _alone(config, volume.group):
+        for kept in _volumes(volume.group):
+            if kept.marks.get("machine") == machine and kept.marks.get("origin") in (name, to):
+                _retag(kept, put={"origin": to})
+                if kept.name.startswith(f"{short}."):
+                    _lvm(lvm.rename(kept, f"{other}{kept.name.removeprefix(short)}"))
+        _lvm(lvm.rename(volume, other))
+
+
 def wipe(config: HostConfig, name: str, machine: str, id: str) -> None:
     """Zero all of the volume; it stays, empty. Raises Refused, CommandFailed, OSError."""
     _wiped(config, _ours(name, machine, id, unfinished=("wiping",)))
@@ -407,11 +423,12 @@ def _group(name: str) -> Group:
 
 
 def _fact(volume: Logical) -> Volume:
-    content = ""
+    content, filled = "", 0
     with contextlib.suppress(FileNotFoundError):  # one that is not active
         fd = os.open(volume.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             content = blocks.content(fd) if volume.valid else "other"
+            filled = blocks.filled(fd) if volume.valid else 0
         finally:
             os.close(fd)
     bare = Volume(
@@ -420,6 +437,7 @@ def _fact(volume: Logical) -> Volume:
         size_bytes=volume.shown_bytes,
         id=volume.uuid,
         content=content,
+        filled_bytes=filled,
         percent=volume.percent if volume.valid else 100.0,
         room_bytes=volume.size_bytes,
     )
