@@ -156,6 +156,16 @@ def test_with_nothing_confirmed_the_host_is_closed_but_ssh(bare_dom0: HostConfig
     page.close()
 
 
+def test_a_host_whose_file_names_cards_that_are_not_there_is_not_closed(bare_dom0: HostConfig) -> None:
+    """The closed rules hold SSH open by the cards' names: with wrong ones, nobody would get in to mend them."""
+    said: list[str] = []
+    wrong = replace(bare_dom0, nics=(Nic(name="enp1s0", addresses=(bare.ONE,)),))
+    assert not inside(bare.DOM0, lambda: boot.boot(wrong, said.append))
+    assert "names the card enp1s0, and there is none" in said[0]
+    assert len(said) == 1
+    assert answer(bare.INET, bare.ONE, 22)
+
+
 def test_a_broken_file_of_one_zone_does_not_stop_the_others(restarted: tuple[ZoneSpec, HostConfig]) -> None:
     spec, config = restarted
     files.write_atomic(f"{config.state}/zones/aBroken.json", "not json")

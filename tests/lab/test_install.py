@@ -15,7 +15,7 @@ NAMES = {"REPOSITORY": "/srv/fridu.git", "PASSWORD": PASSWORD, "YOU": "brendan"}
 ANSWERS = {"--pwprompt": f"{PASSWORD}\n{PASSWORD}\n"}
 #: “Put this host's facts in”, and the admin VPN, which the host has before.
 FACTS = f"""
-sed -i 's|^name = .*|name = "dom0"|; s|^libvirt = .*|libvirt = "xen:///system"|; s|^panel_port = .*|panel_port = 443|
+sed -i '0,/^name = .*/s||name = "dom0"|; s|^libvirt = .*|libvirt = "xen:///system"|; s|^panel_port = .*|panel_port = 443|
         s|^# volume_groups|volume_groups|; s|^reserved_memory_mib.*|reserved_memory_mib = 64|' /etc/fridu/host.toml
 sed -i 's|PASSWORD|{PASSWORD}|' /etc/fridu/panel.env
 """

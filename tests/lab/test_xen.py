@@ -26,7 +26,7 @@ echo WEB > /mnt/etc/hostname && umount /mnt
 SITE = """
 useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin fridu-panel
 install -d -m 0755 /etc/fridu /var/lib/fridu
-sed 's|^name = .*|name = "dom0"|; s|^libvirt = .*|libvirt = "xen:///system"|' \
+sed '0,/^name = .*/s||name = "dom0"|; s|^libvirt = .*|libvirt = "xen:///system"|' \
   /opt/fridu/deploy/host.toml > /etc/fridu/host.toml
 echo not-a-secret-but-long-enough-for-a-host-thrown-away-after-a-test > /etc/fridu/secret-key
 sed 's|^FRIDU_DATABASE_URL=.*|FRIDU_DATABASE_URL=sqlite:////var/lib/fridu/panel.sqlite3|' \
