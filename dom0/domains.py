@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import libvirt
@@ -15,13 +16,14 @@ from dom0.errors import CommandFailed, FriduError, Refused
 from dom0.host import HostConfig
 from dom0.state import Domain
 
+MIB = 1 << 20
 ANSWER_S = 30.0  # for a call that only asks or defines
 START_S = 120.0  # includes the hook's check of the filesystem
 POLL_S = 0.02
-ASK_AGAIN_S = 1.0
-SIGNALS = {
 CPU_PERIOD_US = 100_000
 UNLIMITED_US = 1 << 40  # libvirt says "none" as the largest number it has
+ASK_AGAIN_S = 1.0
+SIGNALS = {
     "usr2": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_USR2,  # busybox init: power off
     "rt6": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_RT6,  # systemd: power off (its SIGRTMIN+4)
 }
@@ -62,6 +64,24 @@ def look_at_all(config: HostConfig) -> dict[str, Domain]:
     return _asked(config, "list", ANSWER_S, work)
 
 
+def free_memory_mib(config: HostConfig) -> int:
+    """What the hypervisor has left to give; under Xen no other has. Raises CommandFailed."""
+    return _asked(config, "free memory", ANSWER_S, lambda link: int(link.getFreeMemory()) // MIB)
+
+
+def network_inside(config: HostConfig, uuid: str) -> str:
+    """The path of a running lxc machine's network namespace; "" where it has none. Raises CommandFailed, Refused."""
+
+    def work(link: Any) -> str:
+        keeper = _by_uuid(link, uuid).ID()  # of the lxc driver: libvirt_lxc, whose only child is the machine's init
+        if keeper <= 0:
+            return ""
+        children = (files.read_text(f"/proc/{keeper}/task/{keeper}/children") or "").split()
+        return f"/proc/{children[0]}/ns/net" if children else ""
+
+    return _asked(config, "network", ANSWER_S, work)
+
+
 def define(config: HostConfig, xml: str, *, autostart: bool) -> str:
     """Make a domain known, or change it. Raises CommandFailed with libvirt's words."""
 
@@ -95,6 +115,16 @@ def start(config: HostConfig, uuid: str) -> str:
         return f"{domain.name()} is started."
 
     return _asked(config, "start", START_S, work)
+
+
+def memory_to_start(config: HostConfig, uuid: str) -> int:
+    """MiB the domain takes when it is started; 0 for one that runs. Raises Refused, CommandFailed."""
+
+    def work(link: Any) -> int:
+        domain = _by_uuid(link, uuid)
+        return 0 if domain.isActive() else int(domain.info()[1]) // 1024
+
+    return _asked(config, "info", ANSWER_S, work)
 
 
 def stop(config: HostConfig, uuid: str, *, how: str, grace_s: float, force: bool = True) -> str:
@@ -170,36 +200,6 @@ def undefine(config: HostConfig, uuid: str) -> str:
     return _asked(config, "undefine", ANSWER_S, work)
 
 
-def _asked(config: HostConfig, what: str, within_s: float, work: Callable[[Any], T]) -> T:
-    """Run `work` with a connection in a thread of its own, so that a libvirt that hangs costs time, not the worker."""
-    box: list[T] = []
-    failed: list[Any] = []
-
-    def run() -> None:
-        try:
-            link = libvirt.open(config.libvirt)
-            try:
-                box.append(work(link))
-            finally:
-                link.close()
-        except (libvirt.libvirtError, FriduError) as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, name=f"libvirt-{what}", daemon=True)
-    thread.start()
-    thread.join(within_s)
-    argv = ("libvirt", what, config.libvirt)
-    if thread.is_alive():
-        raise CommandFailed(argv, None, "", f"libvirt gave no answer within {within_s:g} s")
-    if failed:
-        raise _translated(argv, failed[0])
-    return box[0]
-
-
-def _translated(argv: tuple[str, ...], error: Any) -> FriduError:
-    if isinstance(error, FriduError):
-        return error
-    message = error.get_error_message() or str(error)
 @dataclass(frozen=True, kw_only=True)
 class Processor:
     """What a running domain may take of it: `weight` in the scheduler's own words, `cap` in percent of one (0: none).
@@ -254,6 +254,36 @@ def set_processor(config: HostConfig, uuid: str, *, weight: int, cap: int) -> No
     _asked(config, "schedinfo", ANSWER_S, work)
 
 
+def _asked(config: HostConfig, what: str, within_s: float, work: Callable[[Any], T]) -> T:
+    """Run `work` with a connection in a thread of its own, so that a libvirt that hangs costs time, not the worker."""
+    box: list[T] = []
+    failed: list[Any] = []
+
+    def run() -> None:
+        try:
+            link = libvirt.open(config.libvirt)
+            try:
+                box.append(work(link))
+            finally:
+                link.close()
+        except (libvirt.libvirtError, FriduError) as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run, name=f"libvirt-{what}", daemon=True)
+    thread.start()
+    thread.join(within_s)
+    argv = ("libvirt", what, config.libvirt)
+    if thread.is_alive():
+        raise CommandFailed(argv, None, "", f"libvirt gave no answer within {within_s:g} s")
+    if failed:
+        raise _translated(argv, failed[0])
+    return box[0]
+
+
+def _translated(argv: tuple[str, ...], error: Any) -> FriduError:
+    if isinstance(error, FriduError):
+        return error
+    message = error.get_error_message() or str(error)
     hook = _FROM_HOOK.search(message)
     if hook:
         return Refused(hook.group(1), note="The machine was not started. Mend that, then start it again.")

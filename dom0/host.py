@@ -85,6 +85,10 @@ class HostConfig:
     def lxc(self) -> bool:
         return self.libvirt.startswith("lxc:")
 
+    @property
+    def xen(self) -> bool:
+        return self.libvirt.startswith("xen:")
+
     def facts(self) -> dict[str, Any]:
         """What the panel may know and choose from."""
         return {

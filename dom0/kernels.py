@@ -7,7 +7,9 @@ apart by processes that may do nothing but read their input and write their outp
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -19,8 +21,10 @@ from dom0 import archives, files, golden, kernel_image, runner
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
 from dom0.kernel_image import LARGEST, MIB, Kernel
+from dom0.state import BootFile
 
 TIMEOUT_S = 300.0
+GRUB = "/usr/lib/grub-xen/grub-x86_64-xen.bin"  # of Debian's grub-xen-host: grub as a PV guest's kernel
 _INITRDS = ("initrd.img-{}", "initramfs-{}.img", "initrd-{}", "initramfs-{}")  # Debian, Fedora, openSUSE, Alpine
 
 
@@ -78,6 +82,34 @@ def check(config: HostConfig, name: str, *, initrd: str, memory_mib: int, pv: bo
     initrd_bytes = _size(path_of(config, initrd)) if initrd else 0
     kernel_image.refuse_unfit(kernel, name, initrd_bytes=initrd_bytes, memory_mib=memory_mib, pv=pv)
     return kernel
+
+
+def taken_from(config: HostConfig, image: str) -> str:
+    """The newest kernel of the folder that came out of that image, "" where none did. Raises OSError."""
+    names = (item.name for item in listed(config) if item.name.startswith(f"{image}-vmlinu"))
+    return max(names, key=_by_version, default="")
+
+
+def _by_version(name: str) -> list[tuple[int, str]]:
+    """6.1.9 before 6.1.10."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def fact(path: str) -> BootFile | None:
+    """What the file is, for a plan; None where it is missing. Looked into again only when it changed. Raises OSError."""
+    try:
+        there = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    return _fact(path, there.st_size, (there.st_ino, there.st_mtime_ns, there.st_ctime_ns))
+
+
+@functools.lru_cache(maxsize=64)
+def _fact(path: str, size_bytes: int, version: tuple[int, ...]) -> BootFile:
+    try:
+        return BootFile(path=path, size_bytes=size_bytes, kernel=look(path))
+    except Refused as error:
+        return BootFile(path=path, size_bytes=size_bytes, wrong=error.message)
 
 
 def look(path: str) -> Kernel:

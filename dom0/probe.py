@@ -22,6 +22,7 @@ class Scope:
     volumes: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
     goldens: tuple[str, ...] = ()  # image digests
+    kernels: tuple[str, ...] = ()  # paths of kernels and initrds
     archives: tuple[str, ...] = ()  # file names in the images folder
     files: tuple[str, ...] = ()  # paths
     links: tuple[str, ...] = ()
@@ -32,8 +33,8 @@ class Scope:
     sysctls: tuple[str, ...] = ()
     trial: tuple[str, ...] = ()  # of "confirmed", "pending", "applied"
     peers: tuple[str, ...] = ()  # of the admin VPN, "NAME ADDRESS"
-    room: bool = False  # free disk and memory
     limits: tuple[str, ...] = ()  # uuids of machines
+    room: bool = False  # free disk and memory
 
 
 Facts = Mapping[str, Any]
@@ -67,6 +68,7 @@ READERS: dict[str, Reader] = {
     "volumes": volumes.look_each,
     "domains": _domains,
     "goldens": _each(golden.look),
+    "kernels": _each(lambda _, path: kernels.fact(path)),
     "archives": _each(_archive),
     "files": _each(lambda _, path: files.read_text(path)),
     "links": lambda _, names: network.links(names),
@@ -77,9 +79,9 @@ READERS: dict[str, Reader] = {
     "sysctls": lambda _, keys: network.sysctls(keys),
     "trial": trial.facts,
     "peers": openvpn.speaking,
+    "limits": limits.found,
 }
 
-    "limits": limits.found,
 
 def scope_of(room: str, key: str) -> Scope:
     """The scope that looks at one fact alone."""
@@ -124,7 +126,15 @@ def _room(config: HostConfig) -> dict[str, Any]:
 
 
 def free_memory_mib(config: HostConfig) -> int:
-    """Memory that machines may still take, dom0's reserve left alone."""
+    """Memory that machines may still take, dom0's reserve left alone.
+
+    Under Xen it is the hypervisor's: dom0 has its share since boot (dom0_mem) and gives nothing of it. Raises
+    CommandFailed.
+    """
+    if config.xen:
+        from dom0 import domains
+
+        return domains.free_memory_mib(config)
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return max(0, int(line.split()[1]) // 1024 - config.reserved_memory_mib)

@@ -8,6 +8,8 @@ from ipaddress import IPv4Network
 from types import MappingProxyType
 from typing import Any
 
+from dom0.kernel_image import Kernel
+
 
 def _none() -> Mapping[str, Any]:
     return MappingProxyType({})
@@ -29,9 +31,9 @@ class Volume:
     # What a plan can't foretell is no part of whether the volume is as planned.
     id: str = field(default="", compare=False)  # a logical volume's uuid, or "inode:N": what removal goes by
     percent: float = field(default=0.0, compare=False)  # how full a snapshot is
+    filled_bytes: int = field(default=0, compare=False)  # what its filesystem or swap space takes of it, 0: unknown
     room_bytes: int = field(default=0, compare=False)  # what a thick snapshot takes of its group
 
-    filled_bytes: int = field(default=0, compare=False)  # what its filesystem or swap space takes of it, 0: unknown
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
@@ -57,11 +59,11 @@ class Domain:
     paused: bool = False
     definition: str = ""  # digest of the XML we defined it with, from its own metadata; "" = not ours
     autostart: bool = False
-
-
     # What it has now and may be given while it runs; 0: off, or nobody knows. A guest may be slow to follow.
     memory_mib: int = field(default=0, compare=False)
     ceiling_mib: int = field(default=0, compare=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Golden:
     """The ready-made filesystem of an image, shrunk; `size_bytes` is what a volume needs at least."""
@@ -69,6 +71,16 @@ class Golden:
     digest: str
     path: str
     size_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BootFile:
+    """A file that a machine is started from: a kernel, or else in `wrong` why it is none (an initrd is none)."""
+
+    path: str
+    size_bytes: int
+    kernel: Kernel | None = None
+    wrong: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +127,7 @@ class State:
     places: Mapping[str, Place] = field(default_factory=_none)  # volume groups by name
     domains: Mapping[str, Domain] = field(default_factory=_none)  # by name
     goldens: Mapping[str, Golden] = field(default_factory=_none)  # by image digest
+    kernels: Mapping[str, BootFile] = field(default_factory=_none)  # by path, initrds as well
     archives: Mapping[str, int] = field(default_factory=_none)  # size in bytes by file name in the images folder
     files: Mapping[str, str] = field(default_factory=_none)  # text by path
     links: Mapping[str, Link] = field(default_factory=_none)  # by name
@@ -130,6 +143,7 @@ class State:
     vpn: Mapping[str, Any] = field(
         default_factory=_none
     )  # what OpenVPN's list says and who is in (dom0.openvpn.report)
+    limits: Mapping[str, str] = field(default_factory=_none)  # in force on running machines, by uuid (dom0.limits_file)
     free_bytes: int = 0  # in the folder of image files
     free_memory_mib: int = 0  # after dom0's reserve
 
@@ -144,4 +158,3 @@ class State:
     def _with(self, room: str, facts: dict[str, Any]) -> State:
         change: dict[str, Any] = {room: MappingProxyType(facts)}
         return replace(self, **change)
-    limits: Mapping[str, str] = field(default_factory=_none)  # in force on running machines, by uuid (dom0.limits_file)

@@ -19,7 +19,7 @@ from dom0.state import State
 from hosts.kinds import Kind, register
 from hosts.models import Job
 from machines import plan, services
-from machines.models import Boot, Expected, Machine
+from machines.models import Boot, Expected, Machine, SiteDefaults
 from machines.specs import LOCKED, BootSpec, ImageSpec, LimitsSpec, MachineSpec, PlaceSpec, ZoneSpec
 
 LIMITS = tuple(field.name for field in fields(LimitsSpec))
@@ -53,8 +53,8 @@ def register_kinds() -> None:
             failed=_not_deleted,
         )
     )
-    for name, planner in (("start", plan.plan_start), ("stop", plan.plan_stop)):
-        _power(name, lambda job, state, config, planner=planner: planner(spec_of_job(job, config), state))
+    _power("start", lambda job, state, config: plan.plan_start(spec_of_job(job, config), state))
+    _power("stop", _stop)
     _power("reboot", lambda job, state, config: plan.plan_reboot(spec_of_job(job, config), state, f"job-{job.pk}"))
     _power("key", lambda job, state, config: plan.plan_key(spec_of_job(job, config), state, f"job-{job.pk}"))
     _power("password", lambda job, state, config: plan.plan_password(spec_of_job(job, config), state))
@@ -115,13 +115,23 @@ def spec_of(machine: Machine, config: HostConfig, *, password: str = LOCKED) -> 
 
 
 def _boot(machine: Machine, config: HostConfig) -> BootSpec:
-    """Files by their names in the host's kernels folder, the initrd beside its kernel; none on lxc."""
-    if config.lxc or machine.boot == Boot.GRUB or not machine.kernel:
+    """Files by their names in the host's kernels folder, the initrd beside its kernel; none on lxc.
+
+    Where the machine names none: the newest taken out of its image, or the host's default.
+    """
+    if config.lxc:
+        return BootSpec(how=machine.boot)
+    if machine.boot == Boot.GRUB:
+        return BootSpec(how=machine.boot, kernel=kernels.GRUB)
+    name = machine.kernel
+    if not name and machine.boot == Boot.IMAGE:
+        name = kernels.taken_from(config, machine.image.name)
+    elif not name:
+        name = SiteDefaults.objects.filter(host=machine.host_id).values_list("kernel", flat=True).first() or ""
+    if not name:
         return BootSpec(how=machine.boot)
     return BootSpec(
-        how=machine.boot,
-        kernel=kernels.path_of(config, machine.kernel),
-        initrd=kernels.initrd_of(config, machine.kernel),
+        how=machine.boot, kernel=kernels.path_of(config, name), initrd=kernels.initrd_of(config, name)
     )
 
 
@@ -154,6 +164,10 @@ def scope_of(job: Job, config: HostConfig) -> Scope:
 
 def locks_of(job: Job) -> tuple[str, ...]:
     return (f"machine-{job.target_id}",)
+
+
+def _stop(job: Job, state: State, config: HostConfig) -> Plan:
+    return plan.plan_stop(spec_of_job(job, config), state, force=bool(job.args.get("force")))
 
 
 def _delete(job: Job, state: State, config: HostConfig) -> Plan:

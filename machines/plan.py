@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dom0.plan import Draft, Plan
 from dom0.state import State
-from machines import render, rules, stages
+from machines import limits_stages, render, rules, stages
 from machines.specs import MachineSpec
 
 
@@ -21,8 +21,13 @@ def looked_at(spec: MachineSpec) -> dict[str, object]:
         "domains": (spec.name,),
         "goldens": (spec.image.digest,),
         "archives": (spec.image.archive,),
-        "files": (ethers.path, hosts.path, spec.members_file, spec.restart_file),
+        "kernels": spec.boot.files,
+        "files": (
+            *(ethers.path, hosts.path, spec.members_file, spec.restart_file, spec.autostart_file),
+            limits_stages.path(spec),
+        ),
         "links": (spec.zone.bridge,),
+        "limits": (spec.uuid,),
         "members": tuple(member.key for member in spec.members),
         "room": True,
     }
@@ -33,6 +38,7 @@ def plan_create(spec: MachineSpec, state: State) -> Plan:
     rules.refuse_strangers(spec, state)
     rules.refuse_too_large(spec, state)
     rules.refuse_without_bridge(spec, state)
+    rules.refuse_without_kernel(spec, state)
     draft = Draft(state)
     stages.image(spec, draft)
     for volume in spec.volumes:
@@ -52,20 +58,28 @@ def plan_start(spec: MachineSpec, state: State) -> Plan:
     rules.refuse_strangers(spec, state)
     rules.refuse_unfinished(spec, state)
     rules.refuse_without_bridge(spec, state)
+    rules.refuse_without_kernel(spec, state)
     rules.refuse_without_memory(spec, state)
     draft = Draft(state)
     stages.updateether(spec, draft)
     stages.createvmconf(spec, draft)
+    stages.resume(spec, draft)
     stages.start(spec, draft)
     return draft.plan()
 
 
-def plan_stop(spec: MachineSpec, state: State) -> Plan:
-    """Steps after which the machine is off and stays off when the host boots. Raises Refused."""
+def plan_stop(spec: MachineSpec, state: State, *, force: bool = False) -> Plan:
+    """Steps after which the machine is off and stays off when the host boots. Raises Refused.
+
+    It is asked to power off and may take its grace; only with `force` it is ended, and then at once.
+    """
     rules.refuse_strangers(spec, state)
     draft = Draft(state)
-    stages.stop(spec, draft)
     stages.autostart(spec, draft, on=False)
+    if force:
+        stages.force_off(spec, draft)
+    else:
+        stages.stop(spec, draft, force=False)
     return draft.plan()
 
 
@@ -74,6 +88,7 @@ def plan_reboot(spec: MachineSpec, state: State, restart: str) -> Plan:
     rules.refuse_strangers(spec, state)
     rules.refuse_unfinished(spec, state)
     rules.refuse_without_bridge(spec, state)
+    rules.refuse_without_kernel(spec, state)
     draft = Draft(state)
     noted = state.files.get(spec.restart_file) == restart
     domain = state.domains.get(spec.name)
@@ -118,12 +133,14 @@ def plan_password(spec: MachineSpec, state: State) -> Plan:
 def plan_delete(spec: MachineSpec, state: State) -> Plan:
     """Steps after which nothing of the machine is left on the host; strangers of its name stay."""
     draft = Draft(state)
+    stages.autostart(spec, draft, on=False)
     domain = state.domains.get(spec.name)
     if domain and domain.uuid != spec.uuid:
         draft.so("createvmconf", f"The domain {spec.name} on the host is another one and stays")
     elif domain:
         stages.stop(spec, draft)
         stages.undefine(spec, draft)
+    limits_stages.clear(spec, draft)
     stages.leave_network(spec, draft, also=(spec.restart_file,))
     for name in spec.volume_names:
         volume = state.volumes.get(name)

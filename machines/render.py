@@ -1,86 +1,18 @@
-"""What is written for a machine: its definition for libvirt, and the files of its root filesystem. Pure."""
+"""What is written for a machine: its lines for DHCP and DNS, and the files of its root filesystem. Pure."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
-from xml.sax.saxutils import escape, quoteattr
 
 from dom0.steps import secret
+from machines import definition
 from machines import tuning as tuning_of
-from machines.specs import LOCKED, ROOT_HASH, UID_BLOCK, EntrySpec, MachineSpec, Tuned, short_digest
+from machines.specs import LOCKED, ROOT_HASH, EntrySpec, MachineSpec, Tuned, short_digest
 
-NAMESPACE = "https://fridu.org/xmlns/machine/1"
 #: The signal to a family's init, busybox's or systemd's; others are asked by ACPI.
 POWER_OFF = {"tiny": "usr2", "alpine": "usr2", **dict.fromkeys(("debian", "ubuntu", "opensuse", "fedora"), "rt6")}
 KEYS_PATH = "/root/.ssh/authorized_keys"
-
-_LXC = """\
-<domain type="lxc">
-  <name>{name}</name>
-  <uuid>{uuid}</uuid>
-  <metadata>
-    <fridu:machine xmlns:fridu="{namespace}">
-      <fridu:root volume={volume} mount={mount} uid_base="{uid_base}"/>{definition}
-    </fridu:machine>
-  </metadata>
-  <memory unit="MiB">{memory_mib}</memory>
-  <vcpu>{vcpus}</vcpu>
-  <os>
-    <type arch="x86_64">exe</type>
-    <init>/sbin/init</init>
-  </os>
-  <idmap>
-    <uid start="0" target="{uid_base}" count="{block}"/>
-    <gid start="0" target="{uid_base}" count="{block}"/>
-  </idmap>
-  <on_poweroff>destroy</on_poweroff>
-  <on_reboot>restart</on_reboot>
-  <on_crash>destroy</on_crash>
-  <devices>
-    <filesystem type="mount" accessmode="passthrough">
-      <source dir={mount}/>
-      <target dir="/"/>
-    </filesystem>
-    <interface type="bridge">
-      <mac address={mac}/>
-      <source bridge={bridge}/>
-      <target dev={vif}/>
-      <guest dev="eth0"/>
-    </interface>
-    <console type="pty"/>
-  </devices>
-</domain>
-"""
-
-
-def domain_xml(spec: MachineSpec) -> str:
-    """The definition libvirt gets, with its own digest in the metadata."""
-    digest = definition_digest(spec)
-    return _domain(spec, f'\n      <fridu:definition digest="{digest}"/>')
-
-
-def definition_digest(spec: MachineSpec) -> str:
-    """What tells one definition from another: it changes whenever the machine must be defined anew."""
-    return short_digest(_domain(spec, ""))
-
-
-def _domain(spec: MachineSpec, definition: str) -> str:
-    return _LXC.format(
-        name=escape(spec.name),
-        uuid=spec.uuid,
-        namespace=NAMESPACE,
-        volume=quoteattr(spec.volume_path),
-        mount=quoteattr(spec.mount),
-        uid_base=spec.uid_base,
-        block=UID_BLOCK,
-        definition=definition,
-        memory_mib=spec.memory_mib,
-        vcpus=spec.vcpus,
-        mac=quoteattr(spec.mac),
-        bridge=quoteattr(spec.zone.bridge),
-        vif=quoteattr(spec.vif),
-    )
 
 
 def ethers(spec: EntrySpec) -> str:
@@ -143,7 +75,7 @@ def _base(spec: MachineSpec) -> dict[str, Any]:
         "files": [
             {"path": "/etc/hostname", "content": f"{spec.name}\n"},
             {"path": "/etc/hosts", "content": _etc_hosts(spec)},
-            {"path": "/etc/fstab", "content": "# The root filesystem is mounted by the host.\n"},
+            {"path": "/etc/fstab", "content": definition.fstab(spec)},
         ],
         "remove": ["/etc/udev/rules.d/70-persistent-net.rules"],
     }

@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 from dom0.errors import Refused
+from dom0.kernel_image import refuse_unfit
 from dom0.state import State
 from machines.specs import MIB, MachineSpec, Tuned
+
+_KERNEL_NOTE = (
+    "Nothing was changed. Put a kernel and its initrd into the host's kernels folder, such as vmlinuz-6.1.0-amd64 and "
+    "initrd.img-6.1.0-amd64, and choose it for the machine or as the host's default."
+)
+_NO_KERNEL = {
+    "host": "{name} has no kernel to start: none is chosen for it, and {host} has no default.",
+    "image": "{name} has no kernel to start: none has been taken out of {image} yet (fridu image kernel {image} KERNEL).",
+}
 
 
 def refuse_strangers(spec: MachineSpec, state: State, *, begun: tuple[str, ...] = ()) -> None:
@@ -81,6 +91,31 @@ def refuse_without_memory(spec: MachineSpec, state: State) -> None:
             f"on {spec.place.host}.",
             note="Nothing was changed. Stop another machine, or give this one less memory.",
         )
+
+
+def refuse_without_kernel(spec: MachineSpec, state: State) -> None:
+    """Raises Refused where the machine needs a kernel of its own and there is none it could start."""
+    if spec.place.lxc:
+        return
+    boot, host = spec.boot, spec.place.host
+    if boot.how == "grub" and not spec.place.xen:
+        raise Refused(
+            f"{spec.name} can't start with grub: that starts inside Xen's guests only, and {host} has another "
+            "hypervisor.",
+            note="Nothing was changed. Choose a kernel of the host, or the image's.",
+        )
+    if not boot.kernel:
+        raise Refused(_NO_KERNEL[boot.how].format(name=spec.name, host=host, image=spec.image.name), note=_KERNEL_NOTE)
+    gone = next((path for path in boot.files if path not in state.kernels), "")
+    if gone:
+        way = "Install Debian's grub-xen-host there." if boot.how == "grub" else _KERNEL_NOTE
+        raise Refused(f"{spec.name}'s kernel {gone} is missing on {host}.", note=way)
+    found = state.kernels[boot.kernel]
+    if found.kernel is None:
+        raise Refused(f"{spec.name} can't start: {found.wrong}", note=_KERNEL_NOTE)
+    initrd = state.kernels[boot.initrd].size_bytes if boot.initrd else 0
+    name = boot.kernel.rpartition("/")[2]
+    refuse_unfit(found.kernel, name, initrd_bytes=initrd, memory_mib=spec.memory_mib, pv=spec.place.xen)
 
 
 def refuse_without_bridge(spec: MachineSpec, state: State) -> None:

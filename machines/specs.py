@@ -45,11 +45,18 @@ class VolumeSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class BootSpec:
-    """Where the kernel comes from: `how` is "host", "image" or "grub"; paths are the host's, "" where there is none."""
+    """Where the kernel comes from: `how` is "host", "image" or "grub"; paths are the host's, "" where there is none.
+
+    With grub the kernel is grub's own program for Xen, which starts the one in the machine's root.
+    """
 
     how: str = "host"
     kernel: str = ""
     initrd: str = ""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        return tuple(path for path in (self.kernel, self.initrd) if path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +206,11 @@ class MachineSpec(EntrySpec):
     def mount(self) -> str:
         """Where libvirt's hook mounts the root while the machine runs."""
         return f"{self.place.run}/machines/{self.uuid}"
+
+    @property
+    def autostart_file(self) -> str:
+        """Has dom0 start it with the host, in which order (dom0.autostart)."""
+        return f"{self.place.state}/autostart/{self.uuid}"
 
     @property
     def restart_file(self) -> str:

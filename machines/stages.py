@@ -13,7 +13,7 @@ from dom0.members import Member
 from dom0.plan import Draft
 from dom0.state import Domain, Golden, Volume
 from dom0.steps import Command, Drop, Hand, Put, RemoveFile, Step, WriteFile
-from machines import render
+from machines import definition, limits_stages, render
 from machines.specs import MIB, EntrySpec, MachineSpec, Tuned, VolumeSpec
 
 GRACE_S = 20  # for a machine to power off by itself
@@ -172,43 +172,54 @@ def elements(verb: str, those: list[Member]) -> Command:
 
 def createvmconf(spec: MachineSpec, draft: Draft) -> None:
     domain = draft.state.domains.get(spec.name)
-    digest = render.definition_digest(spec)
+    digest = definition.definition_digest(spec)
     if domain and domain.definition == digest:
         draft.so("createvmconf", f"libvirt knows {spec.name}")
         autostart(spec, draft, on=spec.autostart)
         return
     base = domain or Domain(name=spec.name, uuid=spec.uuid)
-    defined = replace(base, definition=digest, autostart=spec.autostart)
-    args = (("autostart", "yes" if spec.autostart else "no"),)
+    defined = replace(base, definition=digest, autostart=False)
+    args = (("autostart", "no"),)  # libvirt's own knows no order
     draft.do(
         Step(
             stage="createvmconf",
             title=f"Define {spec.name}: {spec.memory_mib} MB of memory, {counted(spec.vcpus, 'virtual CPU')}",
-            action=Hand(verb="domain-define", args=args, stdin=render.domain_xml(spec)),
+            action=Hand(verb="domain-define", args=args, stdin=definition.domain_xml(spec)),
             effect=(Put(room="domains", key=spec.name, value=defined),),
-            relies_on=(("domains", spec.name),),
+            relies_on=(("domains", spec.name), *kernel(spec)),
         )
     )
+    autostart(spec, draft, on=spec.autostart)
 
 
 def autostart(spec: MachineSpec, draft: Draft, *, on: bool) -> None:
+    """Whether it starts with the host: by a file of dom0's own (dom0.autostart), never by libvirt's flag."""
     domain = draft.state.domains.get(spec.name)
-    if domain is None or domain.autostart == on:
-        return
-    draft.do(
-        Step(
-            stage="createvmconf",
-            title=f"{'Start' if on else 'Do not start'} {spec.name} with the host",
-            action=Hand(verb="domain-autostart", args=(("uuid", spec.uuid), ("autostart", "yes" if on else "no"))),
-            effect=(Put(room="domains", key=spec.name, value=replace(domain, autostart=on)),),
+    path, wanted = spec.autostart_file, f"{spec.start_order} {spec.name}\n"
+    if on and draft.state.files.get(path) != wanted:
+        says = f"Start {spec.name} with the host, {spec.start_order} in the order"
+        put = (Put(room="files", key=path, value=wanted),)
+        draft.do(Step(stage="createvmconf", title=says, action=WriteFile(path=path, content=wanted), effect=put))
+    elif not on and path in draft.state.files:
+        says, gone = f"Do not start {spec.name} with the host", (Drop(room="files", key=path),)
+        draft.do(Step(stage="createvmconf", title=says, action=RemoveFile(path=path), effect=gone))
+    if domain is not None and domain.uuid == spec.uuid and domain.autostart:
+        draft.do(
+            Step(
+                stage="createvmconf",
+                title=f"Leave the start of {spec.name} to dom0, which keeps the order",
+                action=Hand(verb="domain-autostart", args=(("uuid", spec.uuid), ("autostart", "no"))),
+                effect=(Put(room="domains", key=spec.name, value=replace(domain, autostart=False)),),
+            )
         )
-    )
 
 
 def start(spec: MachineSpec, draft: Draft, *, restart: str = "") -> None:
     domain = draft.state.domains[spec.name]
+    limits_stages.keep(spec, draft)
     if domain.running:
         draft.so("start", f"{spec.name} runs")
+        limits_stages.hold(spec, draft)
         return
     effect = [Put(room="domains", key=spec.name, value=replace(domain, running=True))]
     args = [("name", spec.name), ("uuid", spec.uuid)]
@@ -216,20 +227,80 @@ def start(spec: MachineSpec, draft: Draft, *, restart: str = "") -> None:
         effect.append(Put(room="files", key=spec.restart_file, value=restart))
         args.append(("restart", restart))
     action = Hand(verb="domain-start", args=tuple(args))
-    draft.do(Step(stage="start", title=f"Start {spec.name}", action=action, effect=tuple(effect), about_s=0.3))
+    says = f"Start {spec.name}{_with_kernel(spec)}"
+    about_s = 0.3 if spec.place.lxc else 3.0
+    draft.do(
+        Step(stage="start", title=says, action=action, effect=tuple(effect), relies_on=kernel(spec), about_s=about_s)
+    )
+    limits_stages.hold(spec, draft)
 
 
-def stop(spec: MachineSpec, draft: Draft) -> None:
+def kernel(spec: MachineSpec) -> tuple[tuple[str, str], ...]:
+    """What is started is what was looked at: nobody put another kernel there meanwhile."""
+    return tuple(("kernels", path) for path in spec.boot.files)
+
+
+def _with_kernel(spec: MachineSpec) -> str:
+    if spec.boot.how == "grub":
+        return " with the kernel that its own grub chooses"
+    return f" with {spec.boot.kernel.rpartition('/')[2]}" if spec.boot.kernel else ""
+
+
+def pause(spec: MachineSpec, draft: Draft) -> None:
+    """Freeze what runs, memory and all."""
+    domain = draft.state.domains[spec.name]
+    if domain.paused:
+        draft.so("pause", f"{spec.name} is paused")
+        return
+    _frozen(spec, draft, "pause", f"Pause {spec.name}: it stands still, its memory stays", paused=True)
+
+
+def resume(spec: MachineSpec, draft: Draft) -> None:
+    """Let a frozen one go on; nothing is planned for any other."""
+    domain = draft.state.domains.get(spec.name)
+    if domain and domain.paused:
+        _frozen(spec, draft, "resume", f"Let {spec.name} go on where it was paused", paused=False)
+
+
+def _frozen(spec: MachineSpec, draft: Draft, verb: str, says: str, *, paused: bool) -> None:
+    domain = replace(draft.state.domains[spec.name], paused=paused)
+    action = Hand(verb=f"domain-{verb}", args=(("name", spec.name), ("uuid", spec.uuid)))
+    draft.do(Step(stage=verb, title=says, action=action, effect=(Put(room="domains", key=spec.name, value=domain),)))
+
+
+def force_off(spec: MachineSpec, draft: Draft) -> None:
+    """End it at once."""
     domain = draft.state.domains.get(spec.name)
     if domain is None or not domain.running:
         draft.so("stop", f"{spec.name} is off")
         return
-    how = render.POWER_OFF.get(spec.image.family, "shutdown") if spec.place.lxc else "shutdown"
-    args = (("name", spec.name), ("uuid", spec.uuid), ("how", how), ("grace_s", str(GRACE_S)))
+    resume(spec, draft)  # what is frozen hears no signal, not even the last one
     draft.do(
         Step(
             stage="stop",
-            title=f"Power {spec.name} off; by force after {GRACE_S} s",
+            title=f"End {spec.name} by force, as if its power was cut",
+            action=Hand(verb="domain-force-off", args=(("name", spec.name), ("uuid", spec.uuid))),
+            effect=(Put(room="domains", key=spec.name, value=replace(domain, running=False, paused=False)),),
+            destroys=f"What {spec.name} has not written to its volumes yet is lost.",
+        )
+    )
+
+
+def stop(spec: MachineSpec, draft: Draft, *, force: bool = True) -> None:
+    """Ask it to power off; what still runs after the grace is ended with `force`, else the job is refused there."""
+    domain = draft.state.domains.get(spec.name)
+    if domain is None or not domain.running:
+        draft.so("stop", f"{spec.name} is off")
+        return
+    resume(spec, draft)
+    how = render.POWER_OFF.get(spec.image.family, "shutdown") if spec.place.lxc else "shutdown"
+    named = (("name", spec.name), ("uuid", spec.uuid), ("how", how))
+    args = (*named, ("grace_s", str(GRACE_S)), ("then", "force" if force else "refuse"))
+    after = f"; by force after {GRACE_S} s" if force else f", and give it {GRACE_S} s"
+    draft.do(
+        Step(
+            stage="stop",
+            title=f"Power {spec.name} off{after}",
             action=Hand(verb="domain-stop", args=args),
             effect=(Put(room="domains", key=spec.name, value=replace(domain, running=False, paused=False)),),
             about_s=3.0,

@@ -13,7 +13,7 @@ from dom0.errors import Refused
 from dom0.plan import Plan
 from dom0.state import Domain, State, Volume
 from dom0.steps import Hand, hidden
-from machines import plan, render
+from machines import definition, plan, plan_run, render
 from machines.specs import ROOT_HASH, MachineSpec
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "machines"
@@ -58,8 +58,17 @@ def off(spec: MachineSpec, running: State) -> State:
     return after(plan.plan_stop(spec, running), running)
 
 
+@pytest.fixture
+def paused(spec: MachineSpec, running: State) -> State:
+    return after(plan_run.plan_pause(spec, running), running)
+
+
 def reboot(spec: MachineSpec, state: State) -> Plan:
     return plan.plan_reboot(spec, state, "job-7")
+
+
+def force_off(spec: MachineSpec, state: State) -> Plan:
+    return plan.plan_stop(spec, state, force=True)
 
 
 def other_keys(spec: MachineSpec, state: State) -> Plan:
@@ -78,6 +87,11 @@ PLANS: dict[str, tuple[Planner, str]] = {
     "create": (plan.plan_create, "bare"),
     "start": (plan.plan_start, "off"),
     "stop": (plan.plan_stop, "running"),
+    "force-off": (force_off, "running"),
+    "force-off-paused": (force_off, "paused"),
+    "pause": (plan_run.plan_pause, "running"),
+    "resume": (plan_run.plan_resume, "paused"),
+    "stop-paused": (plan.plan_stop, "paused"),
     "reboot": (reboot, "running"),
     "key": (other_keys, "running"),
     "password": (new_password, "off"),
@@ -265,13 +279,13 @@ def test_under_xen_nobody_mounts_what_an_owner_had_root_on(spec: MachineSpec, ru
 
 def test_starting_brings_back_membership_addresses_and_definition_that_were_lost(spec: MachineSpec, off: State):
     state = replace(off, members={}, files={}, domains={})
-    assert stages(plan.plan_start(spec, state)) == ["updateether"] * 4 + ["createvmconf", "start"]
+    assert stages(plan.plan_start(spec, state)) == ["updateether"] * 4 + ["createvmconf", "createvmconf", "start"]
 
 
 def test_a_machine_given_more_memory_is_defined_anew_under_its_own_uuid(spec: MachineSpec, off: State):
     larger = replace(spec, memory_mib=192)
     made = plan.plan_start(larger, off)
-    assert stages(made) == ["updateether", "createvmconf", "start"]
+    assert stages(made) == ["updateether", "createvmconf", "createvmconf", "start"]
     assert spec.uuid in made.steps[0].shown
 
 
@@ -297,14 +311,14 @@ def test_a_machine_that_was_restarted_by_this_job_is_not_restarted_again(spec: M
 
 def test_the_definition_is_the_one_that_was_proved_with_its_digest_added(spec: MachineSpec):
     proved = (GOLDEN.parent / "domain-lxc.xml").read_text()
-    digest = f'      <fridu:definition digest="{render.definition_digest(spec)}"/>\n'
-    assert digest in render.domain_xml(spec)
-    assert render.domain_xml(spec).replace(digest, "") == proved
+    digest = f'      <fridu:definition digest="{definition.definition_digest(spec)}"/>\n'
+    assert digest in definition.domain_xml(spec)
+    assert definition.domain_xml(spec).replace(digest, "") == proved
 
 
 def test_the_definitions_digest_changes_with_anything_in_it(spec: MachineSpec):
     digests = {
-        render.definition_digest(replace(spec, **change))
+        definition.definition_digest(replace(spec, **change))
         for change in ({}, {"memory_mib": 1}, {"vcpus": 2}, {"mac": "aa:bb:cc:0a:02:03"}, {"uid_base": 65_536 * 99})
     }
     assert len(digests) == 5
