@@ -13,7 +13,7 @@ _KERNEL_NOTE = (
 )
 _NO_KERNEL = {
     "host": "{name} has no kernel to start: none is chosen for it, and {host} has no default.",
-    "image": "{name} has no kernel to start: none has been taken out of {image} yet (fridu image kernel {image} KERNEL).",
+    "image": "{name} has no kernel to start: none was taken out of {image} yet (fridu image kernel {image} KERNEL).",
 }
 
 
