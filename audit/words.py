@@ -36,6 +36,14 @@ DEEDS: dict[str, tuple[str, str]] = {
     "machine.key": ("choose the SSH keys on {}", "chose the SSH keys on {}"),
     "machine.expect": ("change the {}", "changed the {}"),
     "machine.password": ("set a one-time root password on {}", "set a one-time root password on {}"),
+    "machine.pause": ("pause {}", "paused {}"),
+    "machine.resume": ("let {} go on", "let {} go on"),
+    "machine.doctor": ("diagnose {}", "diagnosed {}"),
+    "machine.check": ("check the filesystem of {}", "checked the filesystem of {}"),
+    "machine.rescue": ("start {} from a rescue image", "started {} from a rescue image"),
+    "machine.adopt": ("adopt {}", "adopted {}"),
+    "machine.drift": ("settle what differs of {}", "settled what differs of {}"),
+    "host.doctor": ("diagnose {}", "diagnosed {}"),
     "machine.reboot": ("restart {}", "restarted {}"),
     "policy.change": ("change who may reach whom: {}", "changed who may reach whom: {}"),
     "firewall.view": ("see the firewall: {}", "saw the firewall"),
@@ -70,7 +78,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "publish": ("publish {}", "published {}"),
     "unpublish": ("unpublish {}", "unpublished {}"),
 }
-SILENT_KINDS = ("", "user", "owner", "host", "firewall", "firewall stop", "own rules")
+SILENT_KINDS = ("", "diagnosis", "user", "owner", "host", "firewall", "firewall stop", "own rules")
 
 
 def deed(entry: Entry) -> str:

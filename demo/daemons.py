@@ -129,6 +129,8 @@ def start_host(layout: Layout) -> None:
         enter.run(layout, str(PYTHON), "-m", "dom0.boot")
         _guards(layout)
     _libvirtd(layout)
+    with contextlib.suppress(Problem):  # a machine that can't be started keeps nothing else from it; the panel shows it
+        enter.run(layout, str(PYTHON), "-m", "dom0.autostart", timeout_s=SLOW_BOX_S)
     _dropbear(layout)
     vpn.start_server(layout)
 

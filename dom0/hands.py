@@ -44,13 +44,23 @@ def _domain(verb: str) -> Verb:
     return run
 
 
-DOMAIN_VERBS = ("domain-define", "domain-autostart", "domain-start", "domain-stop", "domain-undefine")
+DOMAIN_VERBS = (
+    "domain-define",
+    "domain-autostart",
+    "domain-start",
+    "domain-stop",
+    "domain-force-off",
+    "domain-pause",
+    "domain-resume",
+    "domain-undefine",
+)
 
 
 VERBS: dict[str, Verb] = {
     "golden-make": _golden_make,
     **{verb: _domain(verb) for verb in DOMAIN_VERBS},
     **image_files.VERBS,
+    **limits.VERBS,
     **network.VERBS,
     **openvpn.VERBS,
     **policy.VERBS,
@@ -58,9 +68,9 @@ VERBS: dict[str, Verb] = {
     **trial_hands.VERBS,
     **volume_hands.VERBS,
     **flows.VERBS,
+    **doctor.VERBS,
 }
 
-    **limits.VERBS,
 
 def main(argv: list[str]) -> None:
     """One verb by hand; a refusal is its sentence on stderr."""

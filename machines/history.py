@@ -15,6 +15,8 @@ DEEDS = {
     "machine.create": ("Created", "Creation"),
     "machine.start": ("Started", "Start"),
     "machine.stop": ("Stopped", "Stop"),
+    "machine.pause": ("Paused", "Pause"),
+    "machine.resume": ("Let go on", "Going on"),
     "machine.reboot": ("Restarted", "Restart"),
     "machine.key": ("SSH keys changed", "Change of SSH keys"),
     "machine.password": ("One-time root password set", "One-time root password"),

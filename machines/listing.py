@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.core.paginator import Page, Paginator
-from django.db.models import Case, Count, IntegerField, Q, QuerySet, Value, When
+from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, When
 from django.utils import timezone
 
 from accounts.models import Owner
@@ -196,8 +196,8 @@ def rank_case(jobs: dict[int, Job]) -> Case:
     waits = [pk for pk, job in jobs.items() if job.state == Job.State.PLANNED]
     works = [pk for pk, job in jobs.items() if job.is_open and job.state != Job.State.PLANNED]
     wrong = [pk for pk, job in jobs.items() if not job.is_open and left_trouble(job)]
-    seen, wish = Machine.Observed, Machine.Wanted
-    drifted = Q(observed=seen.RUNNING, wanted=wish.STOPPED) | Q(observed=seen.STOPPED, wanted=wish.RUNNING)
+    seen = Machine.Observed
+    drifted = Q(observed__in=(seen.RUNNING, seen.STOPPED, seen.PAUSED)) & ~Q(observed=F("wanted"))
     trouble = Q(pk__in=wrong) | Q(observed=seen.MISSING) | Q(built_at=None) | drifted
     return Case(
         When(pk__in=waits, then=Value(int(Rank.WAITS))),

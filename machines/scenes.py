@@ -27,6 +27,9 @@ class Offers:
     start: bool
     stop: bool
     reboot: bool
+    pause: bool
+    resume: bool
+    force: bool
     console: bool
     key: bool
     password: bool
@@ -162,11 +165,19 @@ def offers(user: User, machine: Machine, job: Job | None, verbs: frozenset[str])
         start=off and allowed("machine.start"),
         stop=on and allowed("machine.stop"),
         reboot=on and allowed("machine.reboot"),
+        pause=seen == Machine.Observed.RUNNING and on and allowed("machine.pause"),
+        resume=seen == Machine.Observed.PAUSED and on and allowed("machine.resume"),
+        force=on and _did_not_stop(job) and allowed("machine.stop"),
         console=on and allowed("machine.console"),
         key=there and allowed("machine.key"),
         password=there and allowed("machine.password"),
         delete=idle and allowed("machine.delete"),
     )
+
+
+def _did_not_stop(job: Job | None) -> bool:
+    """Whether the machine was asked to power off and has had its time."""
+    return job is not None and job.kind == "machine.stop" and job.state in Job.RESUMABLE and job.attempt > 0
 
 
 def lent(machine: Machine) -> list[str]:

@@ -98,17 +98,18 @@ def machine_create(
 
 def machine_start(actor: Actor, machine: Machine, *, reason: str = "") -> Job:
     """Wish the machine running. Raises Refused, PermissionDenied."""
-    return _power(actor, "machine.start", machine, "Start", Machine.Wanted.RUNNING, reason)
+    return power(actor, "machine.start", machine, "Start", Machine.Wanted.RUNNING, reason)
 
 
-def machine_stop(actor: Actor, machine: Machine, *, reason: str = "") -> Job:
-    """Wish the machine off. Raises Refused, PermissionDenied."""
-    return _power(actor, "machine.stop", machine, "Stop", Machine.Wanted.STOPPED, reason)
+def machine_stop(actor: Actor, machine: Machine, *, force: bool = False, reason: str = "") -> Job:
+    """Wish the machine off: asked to power off, or with `force` ended at once. Raises Refused, PermissionDenied."""
+    verb, args = ("Force off", {"force": True}) if force else ("Stop", None)
+    return power(actor, "machine.stop", machine, verb, Machine.Wanted.STOPPED, reason, args)
 
 
 def machine_reboot(actor: Actor, machine: Machine, *, reason: str = "") -> Job:
     """Have the machine powered off and started again. Raises Refused, PermissionDenied."""
-    return _power(actor, "machine.reboot", machine, "Restart", Machine.Wanted.RUNNING, reason)
+    return power(actor, "machine.reboot", machine, "Restart", Machine.Wanted.RUNNING, reason)
 
 
 def machine_key(actor: Actor, machine: Machine, keys: Sequence[SSHKey], *, reason: str = "") -> Job:
@@ -207,12 +208,22 @@ def facts_of(machine: Machine) -> dict[str, Any]:
     }
 
 
-def _power(actor: Actor, kind: str, machine: Machine, verb: str, wanted: str, reason: str) -> Job:
+def power(
+    actor: Actor,
+    kind: str,
+    machine: Machine,
+    verb: str,
+    wanted: str,
+    reason: str,
+    args: dict[str, Any] | None = None,
+) -> Job:
+    """Save the wish for another state of the machine, and ask for the job that brings it. Raises Refused,
+    PermissionDenied."""
     check(actor, kind, verbs=lambda user: verbs_on(user, machine))
     with transaction.atomic():
         machine = present(machine)
         Machine.objects.filter(pk=machine.pk).update(wanted=wanted)
-        return ask(actor, kind, machine, f"{verb} {machine.name}", reason=reason)
+        return ask(actor, kind, machine, f"{verb} {machine.name}", reason=reason, args=args)
 
 
 def ask(

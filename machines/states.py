@@ -39,6 +39,8 @@ DOINGS = {
     "machine.create": Doing(noun="creation", now="being created"),
     "machine.start": Doing(noun="start", now="starting"),
     "machine.stop": Doing(noun="stop", now="stopping"),
+    "machine.pause": Doing(noun="pause", now="being paused"),
+    "machine.resume": Doing(noun="resume", now="going on"),
     "machine.reboot": Doing(noun="restart", now="restarting"),
     "machine.key": Doing(noun="change of SSH keys", now="getting its SSH keys"),
     "machine.password": Doing(noun="root password", now="getting a root password"),
@@ -125,8 +127,11 @@ def _went_wrong(machine: Machine, job: Job, now: datetime) -> Shown:
 def _as_seen(machine: Machine, now: datetime) -> Shown:
     seen, wanted = machine.observed, machine.wanted
     lasted = lasting(now - machine.since) if machine.since else ""
-    if seen == Machine.Observed.RUNNING and wanted == Machine.Wanted.STOPPED:
-        return Shown(mark="wait", word="running", sub="though it is meant to be stopped", rank=Rank.TROUBLE)
+    if seen in (Machine.Observed.RUNNING, Machine.Observed.PAUSED) and seen != wanted:
+        meant = "run" if wanted == Machine.Wanted.RUNNING else f"be {machine.get_wanted_display()}"
+        return Shown(mark="wait", word=str(seen), sub=f"though it is meant to {meant}", rank=Rank.TROUBLE)
+    if seen == Machine.Observed.STOPPED and wanted == Machine.Wanted.PAUSED:
+        return Shown(mark="wait", word="stopped", sub="it was paused; its memory is gone", rank=Rank.TROUBLE)
     if seen == Machine.Observed.RUNNING:
         return Shown(mark="run", word=f"running {lasted}".strip(), rank=Rank.RUNNING)
     if seen == Machine.Observed.STOPPED and wanted == Machine.Wanted.RUNNING:
@@ -135,8 +140,9 @@ def _as_seen(machine: Machine, now: datetime) -> Shown:
     if seen == Machine.Observed.STOPPED:
         sub = f"since {_clock(machine.since)}" if machine.since else ""
         return Shown(mark="off", word="stopped", sub=sub, rank=Rank.STOPPED)
-    mark: Mark = "off" if seen == Machine.Observed.PAUSED else "old"
-    return Shown(mark=mark, word=machine.get_observed_display(), rank=Rank.STOPPED)
+    if seen == Machine.Observed.PAUSED:
+        return Shown(mark="off", word=f"paused {lasted}".strip(), rank=Rank.STOPPED)
+    return Shown(mark="old", word=machine.get_observed_display(), rank=Rank.STOPPED)
 
 
 def lasting(span: timedelta) -> str:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from machines import console_views, image_views, views
+from machines import console_views, image_views, run_views, views
 
 app_name = "machines"
 urlpatterns = [
@@ -22,6 +22,8 @@ urlpatterns = [
     path("<int:pk>/start/", views.start, name="start"),
     path("<int:pk>/stop/", views.stop, name="stop"),
     path("<int:pk>/restart/", views.reboot, name="reboot"),
+    path("<int:pk>/pause/", run_views.pause, name="pause"),
+    path("<int:pk>/resume/", run_views.resume, name="resume"),
     path("<int:pk>/console/", console_views.console, name="console"),
     path("<int:pk>/console/ticket/", console_views.console_ticket, name="console_ticket"),
     path("<int:pk>/console/line/", console_views.console_line, name="console_line"),

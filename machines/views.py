@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -177,7 +178,7 @@ def _create_page(
 Service = Callable[..., Job]
 
 
-def _ask(request: UserRequest, pk: int, action: str, service: Service) -> HttpResponse:
+def ask(request: UserRequest, pk: int, action: str, service: Service) -> HttpResponse:
     """Ask for a job on a machine, say so, go back to where the button was."""
     machine = machine_for(request, pk, action)
     try:
@@ -199,17 +200,18 @@ def _asked(machine: Machine, job: Job) -> str:
 
 @page("machine.start", methods=("POST",))
 def start(request: UserRequest, pk: int) -> HttpResponse:
-    return _ask(request, pk, "machine.start", services.machine_start)
+    return ask(request, pk, "machine.start", services.machine_start)
 
 
 @page("machine.stop", methods=("POST",))
 def stop(request: UserRequest, pk: int) -> HttpResponse:
-    return _ask(request, pk, "machine.stop", services.machine_stop)
+    force = request.POST.get("force") == "yes"
+    return ask(request, pk, "machine.stop", partial(services.machine_stop, force=force))
 
 
 @page("machine.reboot", methods=("POST",))
 def reboot(request: UserRequest, pk: int) -> HttpResponse:
-    return _ask(request, pk, "machine.reboot", services.machine_reboot)
+    return ask(request, pk, "machine.reboot", services.machine_reboot)
 
 
 @page("machine.key", methods=("POST",))
@@ -219,7 +221,7 @@ def key(request: UserRequest, pk: int) -> HttpResponse:
     form = KeysForm(request.POST, machine=machine, user=request.user)
     if not form.is_valid():
         return _show(request, machine, form, status=422)
-    return _ask(
+    return ask(
         request,
         pk,
         "machine.key",

@@ -20,6 +20,8 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   create vmname=NAME vmip=ADDRESS [vmram=MB] [vmroot=MB|5G] [vcpus=N] [zone=] [owner=] [image=] [keys=] [verbose=1]
                           make a machine; the zone is found by the address, all else comes from the site's defaults
   start|stop|reboot|delete NAME
+  stop NAME --force       end it as if its power was cut; without, it is asked to power off and may take its time
+  pause|resume NAME       let it stand still with its memory kept; let it go on
   import FILE… [NAME=VALUE …] [exact=yes]
                           read a rule file, show what it would make, ask, then save it (--yes: without asking);
                           a NAME=VALUE answers what the file leaves open, exact=yes also takes out what it lacks;
@@ -92,6 +94,7 @@ class Typed:
     verbose: bool = False
     go_on: bool = False
     cancel: bool = False
+    force: bool = False
     reason: str = ""
     host: str = ""
     confirm_within: str = ""
@@ -135,7 +138,7 @@ def parse(argv: Sequence[str]) -> Typed:
     parser.add_argument("--reason", "--why", default="")
     parser.add_argument("--host", default="")
     parser.add_argument("--confirm-within", default="")
-    for names in (("--yes", "-y"), ("--verbose", "-v"), ("--go-on",), ("--cancel",), ("--help", "-h")):
+    for names in (("--yes", "-y"), ("--verbose", "-v"), ("--go-on",), ("--cancel",), ("--force",), ("--help", "-h")):
         parser.add_argument(*names, action="store_true")
     given = parser.parse_intermixed_args(list(argv))
     words = [word for word in given.words if not PAIR.match(word)]
@@ -151,6 +154,7 @@ def parse(argv: Sequence[str]) -> Typed:
         verbose=given.verbose or pairs.get("verbose", "0") not in ("0", "no", ""),
         go_on=given.go_on,
         cancel=given.cancel,
+        force=given.force,
         reason=given.reason or pairs.get("reason", ""),
         host=given.host,
         confirm_within=given.confirm_within,

@@ -78,6 +78,8 @@ def _demand_fitting(line: Typed) -> None:
     for given, name in ((line.go_on, "--go-on"), (line.cancel, "--cancel")):
         if given and line.verb != "job":
             raise Misunderstood(f"{line.verb} takes no {name}; a job does: fridu job NUMBER {name}")
+    if line.force and line.verb != "stop":
+        raise Misunderstood(f"{line.verb} takes no --force; stop does: fridu stop NAME --force")
     if line.confirm_within and line.verb != "firewall":
         raise Misunderstood(f"{line.verb} takes no --confirm-within; firewall apply does.")
     if line.cancel and (line.go_on or line.yes):

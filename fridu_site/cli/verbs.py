@@ -12,6 +12,7 @@ from netaddr import AddrFormatError, IPAddress
 from accounts.models import Owner, SSHKey
 from dom0.errors import Refused
 from fridu_site.cli import call as typed
+from fridu_site.cli import run
 from fridu_site.cli.call import Call, Misunderstood
 from fridu_site.cli.explain import explain, reach_
 from fridu_site.cli.firewall import firewall_
@@ -63,19 +64,22 @@ def create(call: Call) -> int:
 
 
 def start(call: Call) -> int:
-    return follow(call, machines.machine_start(call.actor, _machine(call, "machine.start"), reason=call.typed.reason))
+    return follow(call, machines.machine_start(call.actor, machine_(call, "machine.start"), reason=call.typed.reason))
 
 
 def stop(call: Call) -> int:
-    return follow(call, machines.machine_stop(call.actor, _machine(call, "machine.stop"), reason=call.typed.reason))
+    """Ask it to power off; forced, end it."""
+    machine = machine_(call, "machine.stop")
+    job = machines.machine_stop(call.actor, machine, force=call.typed.force, reason=call.typed.reason)
+    return follow(call, job)
 
 
 def reboot(call: Call) -> int:
-    return follow(call, machines.machine_reboot(call.actor, _machine(call, "machine.reboot"), reason=call.typed.reason))
+    return follow(call, machines.machine_reboot(call.actor, machine_(call, "machine.reboot"), reason=call.typed.reason))
 
 
 def delete(call: Call) -> int:
-    machine = _machine(call, "machine.delete")
+    machine = machine_(call, "machine.delete")
     job = machines.machine_delete(call.actor, machine, reason=call.typed.reason, approved=call.typed.yes)
     return follow(call, job)
 
@@ -136,6 +140,8 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "start": start,
     "stop": stop,
     "reboot": reboot,
+    "pause": lambda call: run.pause(call, machine_(call, "machine.pause")),
+    "resume": lambda call: run.resume(call, machine_(call, "machine.resume")),
     "delete": delete,
     "import": import_,
     "firewall": lambda call: firewall_(call, _host),
@@ -162,7 +168,7 @@ def _host(call: Call) -> Host:
     raise Refused("There are several hosts.", note=f"Say --host {' or '.join(h.name for h in hosts)}.")
 
 
-def _machine(call: Call, action: str) -> Machine:
+def machine_(call: Call, action: str) -> Machine:
     """The machine of that name on which the user may do `action`. Raises PermissionDenied, Refused."""
     name = call.word(0, f"a machine's name, for example: fridu {call.typed.verb} WEB-Dom")
     named = {"name": name, **({"host__name": call.typed.host} if call.typed.host else {})}
