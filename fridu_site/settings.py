@@ -22,6 +22,7 @@ if not SECRET_KEY:
 ALLOWED_HOSTS = env.list("FRIDU_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("FRIDU_CSRF_TRUSTED_ORIGINS", default=[])
 FRIDU_VERSION = "0.1"
+FRIDU_SNAPSHOTS = env.int("FRIDU_SNAPSHOTS", 8)  # at most so many of one machine
 
 INSTALLED_APPS = [
     "django.contrib.contenttypes",

@@ -11,12 +11,15 @@ class MachinesConfig(AppConfig):
     def ready(self) -> None:
         from hosts import visibility, watch
         from machines import expected_kinds, expected_moves, image_kinds, kinds, moves, observe, offering, run_kinds
+        from machines import reinstall_kinds, snapshot_kinds
         from ui import registry
         from zones.moving import register_follower
 
         kinds.register_kinds()
         expected_kinds.register_kinds()
         image_kinds.register_kinds()
+        snapshot_kinds.register_kinds()
+        reinstall_kinds.register_kinds()
         run_kinds.register_kinds()
         register_follower(moves.FOLLOWER)
         register_follower(expected_moves.FOLLOWER)

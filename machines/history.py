@@ -20,6 +20,11 @@ DEEDS = {
     "machine.reboot": ("Restarted", "Restart"),
     "machine.key": ("SSH keys changed", "Change of SSH keys"),
     "machine.password": ("One-time root password set", "One-time root password"),
+    "machine.reinstall": ("Reinstalled", "Reinstallation"),
+    "snapshot.take": ("Snapshot taken", "Snapshot"),
+    "snapshot.restore": ("Restored to a snapshot", "Return to a snapshot"),
+    "snapshot.delete": ("Snapshot deleted", "Deleting a snapshot"),
+    "snapshot.expire": ("Expired snapshot removed", "Removing an expired snapshot"),
     "machine.delete": ("Deleted", "Deletion"),
     "job.cancel": ("Job cancelled", "Cancelling the job"),
 }

@@ -18,6 +18,11 @@ def one_time() -> tuple[str, str]:
     return password, hashed(password, "".join(secrets.choice(SALT) for _ in range(16)))
 
 
+def named() -> str:
+    """What tells one one-time password from another in plans and marks; says nothing of it."""
+    return secrets.token_hex(6)
+
+
 def hashed(password: str, salt: str) -> str:
     """The crypt(3) hash that glibc, musl and busybox all know ($6$). Raises OSError where libcrypt does not do it."""
     library = ctypes.CDLL("libcrypt.so.1")

@@ -44,6 +44,11 @@ DOINGS = {
     "machine.reboot": Doing(noun="restart", now="restarting"),
     "machine.key": Doing(noun="change of SSH keys", now="getting its SSH keys"),
     "machine.password": Doing(noun="root password", now="getting a root password"),
+    "machine.reinstall": Doing(noun="reinstallation", now="being reinstalled"),
+    "snapshot.take": Doing(noun="snapshot", now="being kept as a snapshot"),
+    "snapshot.restore": Doing(noun="return to a snapshot", now="going back to a snapshot"),
+    "snapshot.delete": Doing(noun="removal of a snapshot", now="losing a snapshot"),
+    "snapshot.expire": Doing(noun="removal of an expired snapshot", now="losing an expired snapshot"),
     "machine.delete": Doing(noun="deletion", now="being deleted"),
 }
 

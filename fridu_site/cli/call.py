@@ -22,6 +22,11 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   start|stop|reboot|delete NAME
   stop NAME --force       end it as if its power was cut; without, it is asked to power off and may take its time
   pause|resume NAME       let it stand still with its memory kept; let it go on
+  snapshot take NAME LABEL [expires=7d|12h|2027-01-31] [note=] [room=MB]
+                          keep its root as it is now; room= for what changes later, in a volume group (else: for all)
+  snapshot list NAME      ; snapshot restore|delete NAME LABEL: what was written since is lost; that one is gone
+  reinstall NAME [image=] [password=yes]
+                          its root anew, from its image or another; name, address, keys and services stay
   import FILE… [NAME=VALUE …] [exact=yes]
                           read a rule file, show what it would make, ask, then save it (--yes: without asking);
                           a NAME=VALUE answers what the file leaves open, exact=yes also takes out what it lacks;

@@ -73,6 +73,8 @@ def _demand_fitting(line: Typed) -> None:
         "address",
         "explain",
         "rules",
+        "reinstall",
+        "snapshot",
     ):
         raise Misunderstood(f"{line.verb} takes no {next(iter(line.pairs))}=…")
     for given, name in ((line.go_on, "--go-on"), (line.cancel, "--cancel")):
@@ -118,6 +120,9 @@ def _record_refusal(line: Typed, actor: Actor, message: str) -> None:
         action = "firewall.view"
     if line.verb == "rules":
         action = "policy.change" if line.words else "firewall.view"
+    if line.verb == "snapshot":
+        does = line.words[0] if line.words else ""
+        action = f"snapshot.{does if does in ('take', 'restore', 'delete') else 'view'}"
     if line.verb == "vpn":
         action = "vpn.change" if line.words else "vpn.view"
     if line.verb == "image":

@@ -20,6 +20,7 @@ from fridu_site.cli.follow import follow, show_plan, stage
 from fridu_site.cli.images import image_
 from fridu_site.cli.own_rules import rules_
 from fridu_site.cli.rules import import_rules
+from fridu_site.cli.snapshots import reinstall, snapshot_
 from fridu_site.cli.vpn import vpn_
 from fridu_site.cli.zones import address_, create_zone, zone_, zones
 from hosts.models import Host, Job, JobStep
@@ -143,6 +144,8 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "pause": lambda call: run.pause(call, machine_(call, "machine.pause")),
     "resume": lambda call: run.resume(call, machine_(call, "machine.resume")),
     "delete": delete,
+    "reinstall": lambda call: reinstall(call, machine_(call, "machine.reinstall")),
+    "snapshot": lambda call: snapshot_(call, machine_),
     "import": import_,
     "firewall": lambda call: firewall_(call, _host),
     "explain": lambda call: explain(call, _host(call)),

@@ -35,7 +35,8 @@ def way_on(job: Job) -> str:
 
 def _in_the_way(call: Call) -> Job | None:
     seen = jobs_visible_to(call.user)
-    line, word = call.typed, (*call.typed.words, "")[0]
+    line = call.typed
+    word = (*line.words, "", "")[1 if line.verb == "snapshot" else 0]
     on_host = {"host__name": line.host} if line.host else {}
     if line.verb == "job":
         return seen.filter(pk=int(word)).first() if word.isdecimal() else None
