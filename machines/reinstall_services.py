@@ -44,7 +44,8 @@ def machine_reinstall(
 def _refuse_unfit(machine: Machine, image: Image) -> None:
     if image.host_id != machine.host_id:
         raise Refused(
-            f"{image.name} is on {image.host}, not on {machine.host}.", note="Nothing was changed. Choose another image."
+            f"{image.name} is on {image.host}, not on {machine.host}.",
+            note="Nothing was changed. Choose another image.",
         )
     if not image.digest:
         raise Refused(

@@ -76,7 +76,9 @@ def register_kinds() -> None:
 def _take(job: Job, state: State, config: HostConfig) -> Plan:
     args = job.args
     if not Snapshot.objects.filter(pk=args["snapshot"]).exists():
-        raise Refused(f"The snapshot {args['label']} is not wished any more.", note="Take it anew if you still want it.")
+        raise Refused(
+            f"The snapshot {args['label']} is not wished any more.", note="Take it anew if you still want it."
+        )
     return plan_snapshot.plan_take(spec_of_job(job, config), state, args["label"], int(args["room_mib"]))
 
 
@@ -111,5 +113,3 @@ def _spec_of_kept(job: Job, config: HostConfig) -> MachineSpec:
     if machine is None:
         raise Refused("The snapshot's machine is no more.", note="Nothing was changed.")
     return spec_of(machine, config)
-
-

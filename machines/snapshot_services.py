@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.doors import check
+from accounts.models import User
 from audit.log import Actor
 from dom0.errors import Refused
 from hosts.models import Job
@@ -54,7 +55,7 @@ def snapshot_take(
             )
         kept = same or Snapshot(machine=machine, label=label)
         kept.note, kept.expires, kept.size_mib = note.strip()[:200], expires, room_mib or machine.root_mib
-        kept.image_id, kept.taken_by_id = machine.image_id, actor.id
+        kept.image, kept.taken_by = machine.image, User.objects.get(username=actor.name)
         kept.save()
         args = {"snapshot": kept.pk, "label": label, "room_mib": room_mib if machine.volume_group else 0}
         args["expires"] = expires.isoformat() if expires else None
@@ -107,7 +108,9 @@ def _refuse_unfit(machine: Machine, label: str, expires: datetime | None, room_m
         )
     now = timezone.now()
     if expires is not None and not now < expires < now + LONGEST:
-        raise Refused("A snapshot expires later than now, and within ten years.", note="Say for example 7d, for 7 days.")
+        raise Refused(
+            "A snapshot expires later than now, and within ten years.", note="Say for example 7d, for 7 days."
+        )
     if room_mib and room_mib < LEAST_ROOM_MIB:
         raise Refused(f"Room for {room_mib} MB of changes is too little.", note=f"Use {LEAST_ROOM_MIB} MB or more.")
 

@@ -121,8 +121,8 @@ def _record_refusal(line: Typed, actor: Actor, message: str) -> None:
     if line.verb == "rules":
         action = "policy.change" if line.words else "firewall.view"
     if line.verb == "snapshot":
-        does = line.words[0] if line.words else ""
-        action = f"snapshot.{does if does in ('take', 'restore', 'delete') else 'view'}"
+        deed = line.words[0] if line.words else ""
+        action = f"snapshot.{deed if deed in ('take', 'restore', 'delete') else 'view'}"
     if line.verb == "vpn":
         action = "vpn.change" if line.words else "vpn.view"
     if line.verb == "image":
