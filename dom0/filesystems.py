@@ -24,10 +24,13 @@ def argv(kind: str, path: str, fs_uuid: str) -> tuple[str, ...]:
     return (f"mkfs.{kind}", *_EXT, "-U", fs_uuid, path)
 
 
-def create(config: HostConfig, *, name: str, machine: str, kind: str, fs_uuid: str, force: bool) -> None:
+def create(
+    config: HostConfig, *, name: str, machine: str, kind: str, fs_uuid: str, force: bool, anew: str = ""
+) -> None:
     """Make a filesystem or swap space of `kind` on all of `machine`'s volume. Raises Refused, CommandFailed, OSError.
 
-    Killed, it is done again: what was half made needs no `force`. Everything else that lies there does.
+    Killed, it is done again: what was half made needs no `force`. Everything else that lies there does. `anew` marks
+    it as formatted for that forced wish.
     """
     path = volumes.path_of(config, name)
     command = argv(kind, path, fs_uuid)
@@ -41,6 +44,8 @@ def create(config: HostConfig, *, name: str, machine: str, kind: str, fs_uuid: s
         marks.put(fd, "formatting", kind)
         runner.run(command, timeout_s=_SLOW_S)
         os.fsync(fd)
+        if anew:
+            marks.put(fd, "anew", anew)
         marks.clear(fd, "formatting")
     finally:
         os.close(fd)

@@ -120,7 +120,8 @@ def onto(volume: Volume, found: Mapping[str, str]) -> Volume:
 
     machine, root, tuned, origin = (found.get(mark, "") for mark in ("machine", "root", "tuned", "origin"))
     begun = unfinished(found)
-    return replace(volume, machine=machine, root=root, tuned=tuned, origin=origin, unfinished=begun)
+    more = {"anew": found.get("anew", ""), "blank": "blank" in found}
+    return replace(volume, machine=machine, root=root, tuned=tuned, origin=origin, unfinished=begun, **more)
 
 
 def _block(fd: int) -> bool:

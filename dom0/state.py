@@ -33,6 +33,8 @@ class Volume:
     percent: float = field(default=0.0, compare=False)  # how full a snapshot is
     filled_bytes: int = field(default=0, compare=False)  # what its filesystem or swap space takes of it, 0: unknown
     room_bytes: int = field(default=0, compare=False)  # what a thick snapshot takes of its group
+    anew: str = field(default="", compare=False)  # mark fridu.anew: for which forced wish it was made or formatted
+    blank: bool = field(default=False, compare=False)  # mark fridu.blank: zeroed, and nobody had it since
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ def _forced(args: Args) -> bool:
 
 
 def _create(config: HostConfig, args: Args, stdin: str) -> str:
-    volumes.create(config, args["name"], _mib(args), args["machine"])
+    volumes.create(config, args["name"], _mib(args), args["machine"], anew=args.get("anew", ""))
     return f"{volumes.path_of(config, args['name'])}: {args['size_mib']} MB, empty"
 
 
@@ -82,8 +82,14 @@ def _filesystem(config: HostConfig, args: Args, stdin: str) -> str:
         kind=args.get("type", "ext4"),
         fs_uuid=args["fs_uuid"],
         force=_forced(args),
+        anew=args.get("anew", ""),
     )
     return f"{args['volume']} holds {args.get('type', 'ext4')}"
+
+
+def _hand_over(config: HostConfig, args: Args, stdin: str) -> str:
+    volumes.hand_over(config, args["name"], args["machine"])
+    return f"{args['name']} is no longer known to be empty"
 
 
 def _install(config: HostConfig, args: Args, stdin: str) -> str:
@@ -105,6 +111,7 @@ def _tune(config: HostConfig, args: Args, stdin: str) -> str:
 
 VERBS: dict[str, Callable[[HostConfig, Args, str], str]] = {
     "volume-create": _create,
+    "volume-hand-over": _hand_over,
     "volume-grow": _grow,
     "volume-shrink": _shrink,
     "volume-rename": _rename,

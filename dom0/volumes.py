@@ -22,8 +22,9 @@ class Backend(Protocol):
     """What dom0.volumes_files and dom0.volumes_lvm do alike."""
 
     def look_each(self, config: HostConfig, names: Collection[str]) -> Mapping[str, Volume]: ...
-    def create(self, config: HostConfig, name: str, size_bytes: int, machine: str) -> None: ...
+    def create(self, config: HostConfig, name: str, size_bytes: int, machine: str, anew: str = "") -> None: ...
     def blank(self, fd: int) -> None: ...
+    def hand_over(self, name: str, machine: str) -> None: ...
     def grow(self, config: HostConfig, name: str, size_bytes: int, machine: str) -> None: ...
     def shrink(self, config: HostConfig, name: str, size_bytes: int, machine: str) -> None: ...
     def rename(self, config: HostConfig, name: str, to: str, machine: str) -> None: ...
@@ -79,12 +80,19 @@ def groups(config: HostConfig) -> Mapping[str, Place]:
     return volumes_lvm.places(config)
 
 
-def create(config: HostConfig, name: str, size_bytes: int, machine: str) -> None:
+def create(config: HostConfig, name: str, size_bytes: int, machine: str, *, anew: str = "") -> None:
     """Make the volume, all of it zeros, marked as `machine`'s. Raises Refused, CommandFailed, OSError.
 
     Refused where there is one of that name, the group is missing or has no room. Killed, it goes on from there.
+    `anew` marks it as made for that forced wish.
     """
-    _backend(config, name).create(config, name, size_bytes, machine)
+    _backend(config, name).create(config, name, size_bytes, machine, anew)
+
+
+def hand_over(config: HostConfig, name: str, machine: str) -> None:
+    """Whoever gets the volume may write to it: from now on it does not count as zeroed. Raises Refused,
+    CommandFailed."""
+    _backend(config, name).hand_over(name, machine)
 
 
 def grow(config: HostConfig, name: str, size_bytes: int, machine: str) -> None:

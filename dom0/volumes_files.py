@@ -78,12 +78,18 @@ def place(config: HostConfig) -> Place:
     return Place(name="", size_bytes=size, free_bytes=figures.f_bavail * figures.f_frsize)
 
 
-def create(config: HostConfig, name: str, size_bytes: int, machine: str) -> None:
+def create(config: HostConfig, name: str, size_bytes: int, machine: str, anew: str = "") -> None:
     """Make the volume, empty (it reads as zeros), marked as `machine`'s. Raises Refused, OSError."""
     _refuse_full(config, name, size_bytes)
     with _appearing(config, name) as fd:
         os.ftruncate(fd, size_bytes)
         marks.put(fd, "machine", machine)
+        if anew:
+            marks.put(fd, "anew", anew)
+
+
+def hand_over(name: str, machine: str) -> None:
+    """A file is emptied whenever it must read as zeros; nothing was noted."""
 
 
 @contextlib.contextmanager

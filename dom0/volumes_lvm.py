@@ -64,9 +64,14 @@ def places(config: HostConfig) -> Mapping[str, Place]:
     }
 
 
-def create(config: HostConfig, name: str, size_bytes: int, machine: str) -> None:
+def create(config: HostConfig, name: str, size_bytes: int, machine: str, anew: str = "") -> None:
     """Make the volume, all of it zeros, marked as `machine`'s; go on where that was begun. Raises Refused."""
-    _made(config, name, size_bytes, {"machine": machine})
+    _made(config, name, size_bytes, {"machine": machine, **({"anew": anew} if anew else {})})
+
+
+def hand_over(name: str, machine: str) -> None:
+    """Whatever a guest writes to it, nobody takes it for zeroed afterwards. Raises Refused, CommandFailed."""
+    _retag(_ours(name, machine), clear=("blank",))
 
 
 def _made(config: HostConfig, name: str, size_bytes: int, marked: Mapping[str, str]) -> Logical:
@@ -83,7 +88,7 @@ def _made(config: HostConfig, name: str, size_bytes: int, marked: Mapping[str, s
     made = _needed(name)
     with _opened(made) as fd:
         _zero(made, fd, "zeroing", made.size_bytes)
-    _retag(_needed(name), put={"blank": "yes"}, clear=("zeroing",))
+    _retag(_needed(name), put={**marked, "blank": "yes"}, clear=("zeroing",))
     return _needed(name)
 
 
