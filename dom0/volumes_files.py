@@ -33,7 +33,7 @@ def path_of(config: HostConfig, name: str) -> str:
 def look_each(config: HostConfig, names: Collection[str]) -> Mapping[str, Volume]:
     """The volumes of those names that are there, and their snapshots. Raises OSError."""
     found = {name: volume for name in names if (volume := _look(config, name)) is not None}
-    for name in tuple(found):
+    for name in names:
         for kept in _kept(config, name):
             if kept not in found and (volume := _look(config, kept)) is not None and volume.origin == name:
                 found[kept] = volume

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.doors import check
 from audit.log import Actor, Thing
@@ -86,7 +87,7 @@ def image_kernel(actor: Actor, image: Image, kernel: str, *, reason: str = "") -
 
 def refuse_needed(image: Image) -> None:
     """Raises Refused while machines or the defaults depend on the image, naming them."""
-    machines = Machine.objects.filter(image=image).values_list("name", flat=True)
+    machines = set(Machine.objects.filter(Q(image=image) | Q(snapshots__image=image)).values_list("name", flat=True))
     image_plan.refuse_needed(image.name, list(machines), default=SiteDefaults.objects.filter(image=image).exists())
 
 

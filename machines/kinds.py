@@ -19,7 +19,7 @@ from dom0.state import State
 from hosts.kinds import Kind, register
 from hosts.models import Job
 from machines import plan, services
-from machines.models import Boot, Expected, Machine, SiteDefaults
+from machines.models import Boot, Expected, Machine, SiteDefaults, Snapshot
 from machines.specs import LOCKED, BootSpec, ImageSpec, LimitsSpec, MachineSpec, PlaceSpec, ZoneSpec
 
 LIMITS = tuple(field.name for field in fields(LimitsSpec))
@@ -197,6 +197,7 @@ def _undo_create(actor: Actor, job: Job) -> Job:
 
 
 def _deleted(job: Job) -> None:
+    Snapshot.objects.filter(machine=job.target_id).delete()
     Machine.objects.filter(pk=job.target_id).delete()
 
 

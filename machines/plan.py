@@ -142,6 +142,9 @@ def plan_delete(spec: MachineSpec, state: State) -> Plan:
         stages.undefine(spec, draft)
     limits_stages.clear(spec, draft)
     stages.leave_network(spec, draft, also=(spec.restart_file,))
+    for kept in sorted(state.volumes.values(), key=lambda volume: volume.name):
+        if kept.machine == spec.uuid and kept.origin in spec.volume_names:
+            stages.lvmremove(spec, draft, kept)
     for name in spec.volume_names:
         volume = state.volumes.get(name)
         if volume and volume.machine != spec.uuid:

@@ -186,6 +186,13 @@ def lent(machine: Machine) -> list[str]:
     return [_lent(grant) for grant in live.order_by("user__username")]
 
 
+def volumes_of(machine: Machine) -> list[tuple[str, int]]:
+    """Its volumes by their names, with their MiB."""
+    where = f"{machine.volume_group}/" if machine.volume_group else ""
+    sizes = (("root", machine.root_mib), ("swap", machine.swap_mib), ("log", machine.log_mib))
+    return [(f"{where}{machine.name}-{kind}", size) for kind, size in sizes if size]
+
+
 def _lent(grant: Grant) -> str:
     deeds = [str(verb.label) for verb in Verb if f",{verb}," in grant.verbs and verb != Verb.VIEW] or [Verb.VIEW.label]
     until = timezone.localtime(grant.expires) if grant.expires else None

@@ -351,7 +351,7 @@ def lvmremove(spec: MachineSpec, draft: Draft, volume: Volume) -> None:
     draft.do(
         Step(
             stage="lvmcreate",
-            title=f"Zero the volume {volume.name} and remove it",
+            title=f"Zero the {'snapshot' if volume.origin else 'volume'} {volume.name} and remove it",
             action=Hand(verb="volume-remove", args=(("name", volume.name), ("machine", spec.uuid), *recorded)),
             effect=(Drop(room="volumes", key=volume.name),),
             relies_on=(("volumes", volume.name),),

@@ -25,7 +25,7 @@ from machines.forms import CreateForm, DeleteForm, KeysForm
 from machines.history import histories
 from machines.listing import LABELS, Filter, listing
 from machines.models import Machine, SiteDefaults
-from machines.scenes import Scene, lent, scenes
+from machines.scenes import Scene, lent, scenes, volumes_of
 from machines.states import doing
 from machines.tabs import framed
 from ui.htmx import answer, wants
@@ -259,7 +259,8 @@ def delete(request: UserRequest, pk: int) -> HttpResponse:
         except Refused as error:
             refused = error
     (scene,) = scenes(request.user, [machine])
-    context = {"form": form, "scene": scene, "machine": machine, "refused": refused}
+    goes = {"kept": machine.snapshots.all(), "lent": lent(machine), "volumes": volumes_of(machine)}
+    context = {"form": form, "scene": scene, "machine": machine, "refused": refused, **goes}
     status = 409 if refused else 422 if form.errors else 200
     return render(request, "machines/delete.html", context, status=status)
 
