@@ -87,6 +87,7 @@ RULES: dict[str, Rule] = {
     "snapshot.expire": Rule(says="have what expired of one's snapshots removed", roles=_OP, verb=Verb.BACKUP),
     "snapshot.grow": Rule(says="have a snapshot given more room", roles=_OP, verb=Verb.BACKUP),
     "machine.console": Rule(says="use a machine's console", roles=_OP, verb=Verb.CONSOLE),
+    "machine.limits": Rule(says="limit what a machine may take of its host", roles=_OP),
     "machine.key": Rule(says="choose the SSH keys on a machine", roles=_OP, verb=Verb.CONSOLE),
     "machine.password": Rule(says="set a one-time root password", roles=_OP, verb=Verb.CONSOLE),
     "machine.doctor": Rule(says="diagnose a machine", roles=_OP, verb=Verb.POWER),

@@ -6,12 +6,11 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import libvirt
 
-from dom0 import files
+from dom0 import domain_memory, files
 from dom0.errors import CommandFailed, FriduError, Refused
 from dom0.host import HostConfig
 from dom0.state import Domain
@@ -20,8 +19,6 @@ MIB = 1 << 20
 ANSWER_S = 30.0  # for a call that only asks or defines
 START_S = 120.0  # includes the hook's check of the filesystem
 POLL_S = 0.02
-CPU_PERIOD_US = 100_000
-UNLIMITED_US = 1 << 40  # libvirt says "none" as the largest number it has
 ASK_AGAIN_S = 1.0
 SIGNALS = {
     "usr2": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_USR2,  # busybox init: power off
@@ -188,6 +185,25 @@ def resume(config: HostConfig, uuid: str) -> str:
     return _asked(config, "resume", ANSWER_S, work)
 
 
+def set_memory(config: HostConfig, uuid: str, mib: int) -> str:
+    """Have a running domain have so much memory from now on. Raises Refused where it does not let go, CommandFailed."""
+
+    def work(link: Any) -> str:
+        domain = _by_uuid(link, uuid)
+        try:
+            return domain_memory.give(domain, mib)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_SYSTEM_ERROR:
+                raise
+            name, says = domain.name(), error.get_error_message()
+            raise Refused(
+                f"{name} uses more than {mib} MB of memory right now ({says}).",
+                note=f"It has {mib} MB from its next start. Restart it, or end what uses so much, then go on.",
+            ) from error
+
+    return _asked(config, "memory", ANSWER_S, work)
+
+
 def undefine(config: HostConfig, uuid: str) -> str:
     """Have libvirt forget a domain that is off. Raises CommandFailed, Refused."""
 
@@ -200,56 +216,46 @@ def undefine(config: HostConfig, uuid: str) -> str:
     return _asked(config, "undefine", ANSWER_S, work)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Processor:
-    """What a running domain may take of it: `weight` in the scheduler's own words, `cap` in percent of one (0: none).
+def running(config: HostConfig, uuids: Collection[str]) -> dict[str, int]:
+    """libvirt's number of those of the domains that run; on lxc the process id of what keeps the machine.
 
-    `id` is libvirt's: on lxc the process id of whatever keeps the machine.
+    Raises CommandFailed.
     """
 
-    id: int
-    weight: int
-    cap: int
-
-
-def processor(config: HostConfig, uuids: Collection[str]) -> dict[str, Processor]:
-    """Of those of the domains that run. Raises CommandFailed."""
-
-    def work(link: Any) -> dict[str, Processor]:
+    def work(link: Any) -> dict[str, int]:
         found = {}
         for uuid in uuids:
             try:
-                domain = link.lookupByUUIDString(uuid)
-                says = domain.schedulerParametersFlags(libvirt.VIR_DOMAIN_AFFECT_LIVE)
-                found[uuid] = _processor(domain.ID(), says)
+                number = link.lookupByUUIDString(uuid).ID()
             except libvirt.libvirtError as error:
-                if error.get_error_code() not in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                     raise
+                continue
+            if number > 0:
+                found[uuid] = number
         return found
+
+    return _asked(config, "running", ANSWER_S, work)
+
+
+def credit(config: HostConfig, uuid: str) -> tuple[int, int]:
+    """Weight and cap (percent of one processor) in Xen's scheduler. Raises CommandFailed, Refused.
+
+    Never for lxc: libvirtd 9.0 dies of this question about a machine that just restarts (measured).
+    """
+
+    def work(link: Any) -> tuple[int, int]:
+        says = _by_uuid(link, uuid).schedulerParameters()
+        return says["weight"], says.get("cap", 0)
 
     return _asked(config, "schedinfo", ANSWER_S, work)
 
 
-def _processor(number: int, says: Mapping[str, int]) -> Processor:
-    """Xen's schedulers say weight and cap; the kernel's shares, and µs in a period."""
-    if "weight" in says:
-        return Processor(id=number, weight=says["weight"], cap=says.get("cap", 0))
-    quota, period = says.get("vcpu_quota", -1), says.get("vcpu_period", CPU_PERIOD_US)
-    limited = 0 < quota < UNLIMITED_US
-    return Processor(id=number, weight=says["cpu_shares"], cap=round(quota * 100 / period) if limited else 0)
-
-
-def set_processor(config: HostConfig, uuid: str, *, weight: int, cap: int) -> None:
-    """Have a running domain take so much from now on. Raises CommandFailed, Refused."""
+def set_credit(config: HostConfig, uuid: str, *, weight: int, cap: int) -> None:
+    """Set both for a running domain of Xen. Raises CommandFailed, Refused."""
 
     def work(link: Any) -> None:
-        domain = _by_uuid(link, uuid)
-        if domain.schedulerType()[0].startswith("credit"):
-            wanted = {"weight": weight, "cap": cap}
-        else:
-            quota = cap * CPU_PERIOD_US // 100 if cap else -1
-            wanted = {"cpu_shares": weight, "vcpu_period": CPU_PERIOD_US, "vcpu_quota": quota}
-        domain.setSchedulerParametersFlags(wanted, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+        _by_uuid(link, uuid).setSchedulerParameters({"weight": weight, "cap": cap})
 
     _asked(config, "schedinfo", ANSWER_S, work)
 
@@ -302,6 +308,7 @@ def _by_uuid(link: Any, uuid: str) -> Any:
 def _described(domain: Any) -> Domain:
     running, paused = _state(domain)
     digest = _DEFINITION.search(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+    memory, ceiling = _memory(domain) if running else (0, 0)
     return Domain(
         name=domain.name(),
         uuid=domain.UUIDString(),
@@ -309,7 +316,17 @@ def _described(domain: Any) -> Domain:
         paused=paused,
         definition=digest.group(1) if digest else "",
         autostart=bool(domain.autostart()),
+        memory_mib=memory,
+        ceiling_mib=ceiling,
     )
+
+
+def _memory(domain: Any) -> tuple[int, int]:
+    """What it has and may be given; nothing is known of one that ends meanwhile, or that its driver can't tell."""
+    try:
+        return domain_memory.now(domain)
+    except libvirt.libvirtError:
+        return 0, 0
 
 
 def _state(domain: Any) -> tuple[bool, bool]:
@@ -398,6 +415,10 @@ def _resume(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
     return resume(config, args["uuid"])
 
 
+def _set_memory(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    return set_memory(config, args["uuid"], int(args["mib"]))
+
+
 def _undefine(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
     return undefine(config, args["uuid"])
 
@@ -410,5 +431,6 @@ VERBS: dict[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {
     "domain-force-off": _force_off,
     "domain-pause": _pause,
     "domain-resume": _resume,
+    "domain-memory": _set_memory,
     "domain-undefine": _undefine,
 }

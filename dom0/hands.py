@@ -8,7 +8,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from dom0 import doctor, flows, golden, host, image_files, limits, network, openvpn, policy, probing, trial_hands, volume_hands
+from dom0 import (
+    doctor,
+    doctor_host,
+    flows,
+    golden,
+    host,
+    image_files,
+    limits,
+    network,
+    openvpn,
+    policy,
+    probing,
+    trial_hands,
+    volume_hands,
+)
 from dom0.errors import FriduError, Refused
 from dom0.host import HostConfig
 from dom0.steps import Hand
@@ -52,6 +66,7 @@ DOMAIN_VERBS = (
     "domain-force-off",
     "domain-pause",
     "domain-resume",
+    "domain-memory",
     "domain-undefine",
 )
 
@@ -69,6 +84,7 @@ VERBS: dict[str, Verb] = {
     **volume_hands.VERBS,
     **flows.VERBS,
     **doctor.VERBS,
+    **doctor_host.VERBS,
 }
 
 

@@ -9,8 +9,9 @@ class HostsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from hosts import attention
+        from hosts import attention, doctor
         from ui import registry
 
+        doctor.register_kinds()
         registry.attention(attention.jobs_for)
         registry.attention(attention.hosts_for)

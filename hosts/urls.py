@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from hosts import views
+from hosts import doctor_views, views
 
 app_name = "hosts"
 urlpatterns = [
@@ -13,4 +13,5 @@ urlpatterns = [
     path("jobs/<int:pk>/go-on/", views.job_go_on, name="job_go_on"),
     path("jobs/<int:pk>/undo/", views.job_undo, name="job_undo"),
     path("hosts/", views.hosts, name="list"),
+    path("hosts/<int:pk>/doctor/", doctor_views.doctor, name="doctor"),
 ]

@@ -10,14 +10,27 @@ class MachinesConfig(AppConfig):
 
     def ready(self) -> None:
         from hosts import visibility, watch
-        from machines import expected_kinds, expected_moves, image_kinds, kinds, moves, observe, offering, run_kinds
+        from machines import (
+            doctor_kinds,
+            expected_kinds,
+            expected_moves,
+            image_kinds,
+            kinds,
+            limits_kinds,
+            moves,
+            observe,
+            offering,
+            run_kinds,
+        )
         from machines import reinstall_kinds, snapshot_kinds
         from ui import registry
         from zones.moving import register_follower
 
         kinds.register_kinds()
         expected_kinds.register_kinds()
+        doctor_kinds.register_kinds()
         image_kinds.register_kinds()
+        limits_kinds.register_kinds()
         snapshot_kinds.register_kinds()
         reinstall_kinds.register_kinds()
         run_kinds.register_kinds()
@@ -25,5 +38,6 @@ class MachinesConfig(AppConfig):
         register_follower(expected_moves.FOLLOWER)
         watch.register_observer(observe.book)
         visibility.register("machine", offering.jobs_of)
+        visibility.register("diagnosis", offering.jobs_of)
         registry.search(offering.find)
         registry.attention(offering.needs)

@@ -21,7 +21,11 @@ class Tab:
     action: str
 
 
-TABS = (Tab(page="detail", label="Overview", action="machine.view"),)
+TABS = (
+    Tab(page="detail", label="Overview", action="machine.view"),
+    Tab(page="limits", label="Limits", action="machine.view"),
+    Tab(page="doctor", label="Diagnose", action="machine.doctor"),
+)
 
 
 def framed(user: User, scene: Scene, page: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from machines import console_views, image_views, run_views, views
+from machines import console_views, doctor_views, image_views, limits_views, run_views, views
 
 app_name = "machines"
 urlpatterns = [
@@ -29,5 +29,8 @@ urlpatterns = [
     path("<int:pk>/console/line/", console_views.console_line, name="console_line"),
     path("<int:pk>/keys/", views.key, name="key"),
     path("<int:pk>/password/", views.password, name="password"),
+    path("<int:pk>/doctor/", doctor_views.doctor, name="doctor"),
+    path("<int:pk>/limits/", limits_views.limits, name="limits"),
+    path("<int:pk>/limits/change/", limits_views.limits_change, name="limits_change"),
     path("<int:pk>/delete/", views.delete, name="delete"),
 ]

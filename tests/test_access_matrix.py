@@ -88,6 +88,7 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
         "zones:vpn_revoke": {"pk": peer.pk},
         "zones:vpn_write": {"pk": host.pk},
         "hosts": {"pk": job.pk},
+        "hosts:doctor": {"pk": host.pk},
         "audit": {"seq": 1},
         "accounts:key_remove": {"pk": key.pk},
         "accounts:invitation": {"token": token},

@@ -27,6 +27,8 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   snapshot list NAME      ; snapshot restore|delete NAME LABEL: what was written since is lost; that one is gone
   reinstall NAME [image=] [password=yes]
                           its root anew, from its image or another; name, address, keys and services stay
+  limits NAME [netin=10M] [netout=10M] [share=2M] [cpuweight=512] [cpucap=50] [diskbw=10M] [iops=200]
+                          what it may take, and what it is sure of in its zone; none takes a limit off; alone: as it is
   import FILE… [NAME=VALUE …] [exact=yes]
                           read a rule file, show what it would make, ask, then save it (--yes: without asking);
                           a NAME=VALUE answers what the file leaves open, exact=yes also takes out what it lacks;
@@ -67,6 +69,7 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   vpn                     the admin VPN's peers
   vpn add NAME [user=] [address=]
                           let a user's device in; revoke NAME puts it out; write brings OpenVPN's whole list in line
+  doctor [NAME]           why a machine can't be reached, one finding after the other; without NAME the host's health
   jobs                    the latest jobs
   job NUMBER              one job: its plan, its steps; asks about one that waits for approval
   job NUMBER --yes        approve the plan that waits

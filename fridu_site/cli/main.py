@@ -65,6 +65,7 @@ def _demand_fitting(line: Typed) -> None:
     """Whether the verb takes the pairs and options given. Raises Misunderstood."""
     if line.pairs and line.verb not in (
         "create",
+        "limits",
         "import",
         "image",
         "vpn",
@@ -128,6 +129,8 @@ def _record_refusal(line: Typed, actor: Actor, message: str) -> None:
     if line.verb == "image":
         does = {"add": "make", "delete": "delete", "kernel": "kernel"}
         action = f"image.{does.get(line.words[0] if line.words else '', 'view')}"
+    if line.verb == "doctor" and not line.words:
+        action = "host.doctor"
     if line.verb in ("zones", "zone", "CreateZone", "address"):
         action = _zone_action(line)
     text = line.pairs.get("vmname") or line.pairs.get("name") or line.pairs.get("NAME") or " ".join(line.words)

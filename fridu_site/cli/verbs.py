@@ -12,8 +12,9 @@ from netaddr import AddrFormatError, IPAddress
 from accounts.models import Owner, SSHKey
 from dom0.errors import Refused
 from fridu_site.cli import call as typed
-from fridu_site.cli import run
+from fridu_site.cli import limits, run
 from fridu_site.cli.call import Call, Misunderstood
+from fridu_site.cli.doctor import of_host, of_machine
 from fridu_site.cli.explain import explain, reach_
 from fridu_site.cli.firewall import firewall_
 from fridu_site.cli.follow import follow, show_plan, stage
@@ -144,6 +145,7 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "pause": lambda call: run.pause(call, machine_(call, "machine.pause")),
     "resume": lambda call: run.resume(call, machine_(call, "machine.resume")),
     "delete": delete,
+    "limits": lambda call: limits.limits(call, machine_(call, limits.action(call))),
     "reinstall": lambda call: reinstall(call, machine_(call, "machine.reinstall")),
     "snapshot": lambda call: snapshot_(call, machine_),
     "import": import_,
@@ -157,6 +159,9 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "address": lambda call: address_(call, lambda: _host(call)),
     "vpn": lambda call: vpn_(call, _host(call)),
     "image": lambda call: image_(call, _host(call)),
+    "doctor": lambda call: (
+        of_machine(call, machine_(call, "machine.doctor")) if call.typed.words else of_host(call, _host(call))
+    ),
     "jobs": jobs,
     "job": job,
 }

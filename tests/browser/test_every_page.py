@@ -49,6 +49,7 @@ def things(fulup, isp, web_dom, zones):
     )  # fmt: skip
     return {
         "hosts:job": job.pk,
+        "hosts:doctor": isp.pk,
         "accounts:person": fulup.pk,
         "accounts:owner": fulup.own.pk,
         "audit:entry": entry.seq,
