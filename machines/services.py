@@ -180,7 +180,8 @@ def defaults_change(
 def refuse_needed(machine: Machine) -> None:
     """Raises Refused while a port leads to the machine: whoever gets its address next would answer there."""
     ports = [f"{p.name} ({p.proto} {p.span} of {p.address})" for p in published([machine])[machine.pk]]
-    names = [*ports, *(f"{row.kind} {row.name}" for row in dependents_of(machine))]
+    # Its snapshots go with it: the plan names each.
+    names = [*ports, *(f"{row.kind} {row.name}" for row in dependents_of(machine) if row.kind != "snapshot")]
     if names:
         raise Refused(
             f"{machine.name} is still needed by {', '.join(names[:5])}.",
