@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import libvirt
@@ -24,6 +25,9 @@ SIGNALS = {
     "usr2": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_USR2,  # busybox init: power off
     "rt6": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_RT6,  # systemd: power off (its SIGRTMIN+4)
 }
+OFF = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAIN_NOSTATE)
+CRASHED = [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED]  # on lxc every end looks like a shutdown
+PAUSED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED)
 _DEFINITION = re.compile(r'<fridu:definition [^>]*digest=["\']([0-9a-f]+)["\']')
 _FROM_HOOK = re.compile(r"Fridu: (.+?)\s*$", re.S)
 
@@ -48,14 +52,16 @@ def look(config: HostConfig, names: Collection[str]) -> dict[str, Domain]:
 
 
 def look_at_all(config: HostConfig) -> dict[str, Domain]:
-    """Every domain by name, without its definition. Raises CommandFailed."""
+    """Every domain by name, without its definition, with what it has used. Raises CommandFailed.
+
+    One question to libvirt a domain, where a second one would double what a round costs.
+    """
 
     def work(link: Any) -> dict[str, Domain]:
         found = {}
         for domain in link.listAllDomains(0):
-            running, paused = _state(domain)
             name = domain.name()
-            found[name] = Domain(name=name, uuid=domain.UUIDString(), running=running, paused=paused)
+            found[name] = _counted(domain, Domain(name=name, uuid=domain.UUIDString()))
         return found
 
     return _asked(config, "list", ANSWER_S, work)
@@ -107,7 +113,9 @@ def start(config: HostConfig, uuid: str) -> str:
     def work(link: Any) -> str:
         domain = _by_uuid(link, uuid)
         if domain.isActive():
-            return f"{domain.name()} runs already."
+            if _state(domain)[0]:
+                return f"{domain.name()} runs already."
+            _end(domain)  # what was left of one that crashed, to look at
         domain.create()
         return f"{domain.name()} is started."
 
@@ -329,6 +337,22 @@ def _memory(domain: Any) -> tuple[int, int]:
         return 0, 0
 
 
+def _counted(domain: Any, known: Domain) -> Domain:
+    """How it stands, with what it used; one that goes meanwhile is off."""
+    try:
+        if (number := domain.ID()) < 0:
+            return replace(known, crashed=domain.state() == CRASHED)
+        state, _, memory_kib, _, cpu_ns = domain.info()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+            raise
+        return known
+    if state in OFF:
+        return replace(known, crashed=state == libvirt.VIR_DOMAIN_CRASHED)
+    paused = state in PAUSED
+    return replace(known, running=True, paused=paused, number=number, cpu_ns=cpu_ns, memory_kib=memory_kib)
+
+
 def _state(domain: Any) -> tuple[bool, bool]:
     """(running, paused); a paused domain also runs. One that goes meanwhile is off."""
     try:
@@ -337,9 +361,7 @@ def _state(domain: Any) -> tuple[bool, bool]:
         if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
             raise
         return False, False
-    off = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAIN_NOSTATE)
-    paused = state in (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED)
-    return state not in off, paused
+    return state not in OFF, state in PAUSED
 
 
 def _end(domain: Any) -> None:

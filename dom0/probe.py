@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dom0 import files, golden, kernels, limits, network, openvpn, policy, trial, volumes
+from dom0 import figures, files, golden, kernels, limits, network, openvpn, policy, trial, volumes
 from dom0.host import HostConfig
 from dom0.state import State
 
@@ -102,12 +102,16 @@ def probe(config: HostConfig, scope: Scope) -> State:
 
 
 def overview(config: HostConfig) -> State:
-    """All domains, links, routes, leases, free disk and memory, in one round."""
+    """All domains with what they used, links, routes, leases, free disk and memory, in one round."""
     from dom0 import domains
 
+    found = figures.with_memory(config, domains.look_at_all(config))
     return State(
         host=config.name,
-        domains=MappingProxyType(domains.look_at_all(config)),
+        domains=MappingProxyType(found),
+        traffic=MappingProxyType(figures.traffic(config)),
+        disks=MappingProxyType(figures.disks(config, found)),
+        load=MappingProxyType(figures.load()),
         links=MappingProxyType(network.links((network.ALL,))),
         routes=MappingProxyType(network.routes((network.ALL,))),
         files=MappingProxyType(network.told(config)),

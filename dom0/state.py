@@ -61,6 +61,11 @@ class Domain:
     paused: bool = False
     definition: str = ""  # digest of the XML we defined it with, from its own metadata; "" = not ours
     autostart: bool = False
+    crashed: bool = field(default=False, compare=False)  # how it ended, where the hypervisor tells that from the rest
+    # As counted so far, while it runs: libvirt's number of this run, processor time, memory.
+    number: int = field(default=0, compare=False)
+    cpu_ns: int = field(default=0, compare=False)
+    memory_kib: int = field(default=0, compare=False)
     # What it has now and may be given while it runs; 0: off, or nobody knows. A guest may be slow to follow.
     memory_mib: int = field(default=0, compare=False)
     ceiling_mib: int = field(default=0, compare=False)
@@ -146,6 +151,9 @@ class State:
         default_factory=_none
     )  # what OpenVPN's list says and who is in (dom0.openvpn.report)
     limits: Mapping[str, str] = field(default_factory=_none)  # in force on running machines, by uuid (dom0.limits_file)
+    traffic: Mapping[str, tuple[int, int]] = field(default_factory=_none)  # bytes (towards, from) by machine's vif
+    disks: Mapping[str, tuple[int, int]] = field(default_factory=_none)  # bytes (read, written), see dom0.figures
+    load: Mapping[str, float] = field(default_factory=_none)  # of the host itself, see dom0.figures
     free_bytes: int = 0  # in the folder of image files
     free_memory_mib: int = 0  # after dom0's reserve
 

@@ -42,7 +42,7 @@ from hosts import sweep, watch, work
 from hosts.kinds import kind_of
 from hosts.models import Host, Job
 from hosts.services import job_go_on
-from machines import services
+from machines import run_services, services
 from machines.models import Image, Machine, SiteDefaults
 from zones.models import ExternalAddress, Zone
 from zones.services import zone_create
@@ -219,6 +219,7 @@ def left() -> list[str]:
     state = Path(config.state)
     found = [str(p) for room in ("ethers", "hosts") for p in (state / room).glob("*/*")]
     found += [str(p) for p in (state / "members").glob("machine-*")]
+    found += [str(p) for p in (state / "autostart").glob("*")]
     found += [str(p) for p in Path(config.volumes).glob("*")]
     found += [str(p) for p in Path(config.run, "machines").glob("*")]
     found += [str(p) for p in Path(config.golden).glob(".*")]
