@@ -25,26 +25,31 @@ SPARE = 1.35  # of a tree's size: what ext4 needs for itself, before it is shrun
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
-def look(config: HostConfig, digest: str) -> Golden | None:
-    """The golden filesystem of that archive digest, None where it has not been made."""
-    path = path_of(config, digest)
+def look(config: HostConfig, key: str) -> Golden | None:
+    """The golden filesystem of that archive digest, ext4, or ext3 for DIGEST.ext3; None where it has not been made."""
+    path = path_of(config, key)
     try:
-        return Golden(digest=digest, path=path, size_bytes=Path(path).stat().st_size)
+        return Golden(digest=key, path=path, size_bytes=Path(path).stat().st_size)
     except FileNotFoundError:
         return None
 
 
-def path_of(config: HostConfig, digest: str) -> str:
+def path_of(config: HostConfig, key: str) -> str:
     """Raises Refused for what is no SHA-256 digest."""
-    if not _DIGEST.fullmatch(digest):
-        raise Refused(f"“{digest[:80]}” is not an archive's digest.", note="Take the image's SHA-256, 64 digits.")
-    return f"{config.golden}/{digest}.ext4"
+    digest, _, kind = key.partition(".")
+    if not _DIGEST.fullmatch(digest) or kind not in ("", "ext3"):
+        raise Refused(f"“{key[:80]}” is not an archive's digest.", note="Take the image's SHA-256, 64 digits.")
+    return f"{config.golden}/{digest}.{kind or 'ext4'}"
 
 
 def facts(config: HostConfig, digest: str) -> dict[str, Any]:
     """What its archive turned out to hold, as archives.Unpacked has it; nothing where that was never noted."""
-    text = files.read_text(path_of(config, digest).removesuffix(".ext4") + ".json")
+    text = files.read_text(_facts_path(config, digest))
     return dict(json.loads(text)) if text else {}
+
+
+def _facts_path(config: HostConfig, digest: str) -> str:
+    return path_of(config, digest).removesuffix(".ext4") + ".json"
 
 
 def refuse_too_large(made: Golden, root_mib: int) -> None:
@@ -57,15 +62,16 @@ def refuse_too_large(made: Golden, root_mib: int) -> None:
         )
 
 
-def make(config: HostConfig, archive: str, digest: str, *, devices: bool = False) -> Golden:
+def make(config: HostConfig, archive: str, digest: str, *, devices: bool = False, kind: str = "ext4") -> Golden:
     """Make the golden filesystem of an archive in the images folder; one that is there already is kept.
 
-    `devices`: whether the archive may bring device nodes. Raises Refused for an archive that is missing, damaged,
-    no archive or one that would leave its folder; CommandFailed, OSError.
+    `devices`: whether the archive may bring device nodes; `kind`: ext4 or ext3. Raises Refused for an
+    archive that is missing, damaged, no archive or one that would leave its folder; CommandFailed, OSError.
     """
-    target = path_of(config, digest)
+    key = digest if kind == "ext4" else f"{digest}.{kind}"
+    target = path_of(config, key)
     with files.lock(f"{config.run}/locks/golden-{digest}.lock"):
-        there = look(config, digest)
+        there = look(config, key)
         if there is not None:
             return there
         source = check(config, archive, digest)
@@ -74,13 +80,13 @@ def make(config: HostConfig, archive: str, digest: str, *, devices: bool = False
         making.mkdir(parents=True, mode=0o700)
         try:
             found = archives.unpack(source, making / "tree", devices=devices)
-            image = _filesystem(making / "tree", making / "ext4", found.entries)
-            files.write_atomic(target.removesuffix(".ext4") + ".json", json.dumps(asdict(found), indent=1))
+            image = _filesystem(making / "tree", making / kind, found.entries)
+            files.write_atomic(_facts_path(config, digest), json.dumps(asdict(found), indent=1))
             image.rename(target)
         finally:
             shutil.rmtree(making, ignore_errors=True)
         files.sync_folder(Path(target).parent)
-    return Golden(digest=digest, path=target, size_bytes=Path(target).stat().st_size)
+    return Golden(digest=key, path=target, size_bytes=Path(target).stat().st_size)
 
 
 def check(config: HostConfig, archive: str, digest: str) -> str:
@@ -120,7 +126,7 @@ def install(
         said = runner.run(("resize2fs", path), timeout_s=300).stderr
         said += runner.run(("tune2fs", "-U", fs_uuid, path), timeout_s=60).stdout
         os.fsync(fd)
-        marks.put(fd, "root", f"{digest}:{generation}")
+        marks.put(fd, "root", f"{digest.partition('.')[0]}:{generation}")
         os.fsync(fd)
     finally:
         os.close(fd)
@@ -151,13 +157,13 @@ def _copy(config: HostConfig, digest: str, target: int) -> int:
 
 
 def _filesystem(tree: Path, image: Path, entries: int) -> Path:
-    """An ext4 filled from `tree` without mounting anything, shrunk, its empty blocks given back."""
+    """An ext4 or ext3, as `image` is named, filled from `tree` unmounted, shrunk, its empty blocks given back."""
     size = max(64 * MIB, int(_room(tree) * SPARE))
     with open(image, "xb") as file:
         os.truncate(file.fileno(), size)
     # -d fills it; the checksum seed lets each copy have a UUID of its own without rewriting every checksum.
-    features = "metadata_csum,metadata_csum_seed,64bit,uninit_bg"
-    argv = ("mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "1", "-O", features, "-d", str(tree))
+    features = ("-O", "metadata_csum,metadata_csum_seed,64bit,uninit_bg") if image.name == "ext4" else ()
+    argv = (f"mkfs.{image.name}", "-q", "-F", "-b", "4096", "-m", "1", *features, "-d", str(tree))
     # mke2fs gives an inode to 16 KiB, too few for a root of small files.
     inodes = ("-N", str(entries + entries // 4 + 1024)) if entries * 16_384 > size // 2 else ()
     runner.run((*argv, *inodes, str(image)), timeout_s=1800)

@@ -43,7 +43,8 @@ def do(hand: Hand, config: HostConfig) -> str:
 
 
 def _golden_make(config: HostConfig, args: Args, stdin: str) -> str:
-    made = golden.make(config, args["archive"], args["digest"], devices=args.get("devices") == "yes")
+    devices, kind = args.get("devices") == "yes", args.get("filesystem", "ext4")
+    made = golden.make(config, args["archive"], args["digest"], devices=devices, kind=kind)
     if "root_mib" in args:
         golden.refuse_too_large(made, int(args["root_mib"]))
     return f"{made.path}: {-(-made.size_bytes // MIB)} MB"

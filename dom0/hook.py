@@ -6,9 +6,10 @@ stdin. Everything a root needs stands in that XML, in the element
 
     <fridu:root xmlns:fridu="https://fridu.org/xmlns/machine/1" volume="…" mount="…" uid_base="…"/>
 
-below <metadata>: the volume (an image file or a block device holding ext4), the folder it is mounted at, and
+below <metadata>: the volume (an image file or a block device holding ext4 or ext3), the folder it is mounted at, and
 the first of the 65,536 user ids that the machine's root..65535 have on this host. The mount is *idmapped*: ids
-on disk stay 0..65535, so the same volume boots under lxc, qemu and Xen. A domain without the element is not
+on disk stay 0..65535, so the same volume boots under lxc, qemu and Xen. A <fridu:log volume="…" mount="…"/> beside it
+is mounted likewise: libvirt shows it to the machine as /var/log. A domain without the root is not
 ours and left alone. Calling it twice does no harm. A complaint goes to stderr, from where libvirt shows it.
 
 A machine with limits has a file (`dom0.limits_file`); what of them went with the last start is set again when it is
@@ -32,7 +33,11 @@ import os
 import stat
 import struct
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from xml.etree.ElementTree import Element
 
 NAMESPACE = "https://fridu.org/xmlns/machine/1"
 HOST_FILE, STATE = "/etc/fridu/host.toml", "/var/lib/fridu/state"
@@ -60,31 +65,44 @@ class Complaint(Exception):
 
 
 class Root(NamedTuple):
-    """A machine's root volume and where it goes."""
+    """A machine's volume, its root or its log, and where it goes."""
 
     volume: str
     mount: str
     uid_base: int
 
 
-def read(xml: bytes) -> Root | None:
-    """The root that the domain's XML names, None for a domain that is not ours. Raises Complaint."""
+def read(xml: bytes) -> tuple[Root, ...]:
+    """The root that the domain's XML names, then its log where it has one; none for a domain that is not ours.
+
+    Raises Complaint.
+    """
     from xml.etree import ElementTree  # here, like subprocess below: dom0.tune imports us and counts milliseconds
 
     domain = ElementTree.fromstring(xml)  # noqa: S314 - libvirt wrote it
     found = domain.find(f"metadata//{{{NAMESPACE}}}root")
-    if found is None:
-        return None
+    if found is None or domain.get("type") != "lxc":
+        return ()
+    log = domain.find(f"metadata//{{{NAMESPACE}}}log")
     try:
         root = Root(found.attrib["volume"], found.attrib["mount"], int(found.attrib["uid_base"]))
+        all_of_it = (root,) if log is None else (root, Root(log.attrib["volume"], log.attrib["mount"], root.uid_base))
     except (KeyError, ValueError) as error:
         raise Complaint(f"The machine's metadata lacks or garbles {error}.") from error
-    for path in (root.volume, root.mount):
+    for path in (path for volume in all_of_it for path in volume[:2]):
         if not path.startswith("/") or os.path.normpath(path) != path:
             raise Complaint(f"{path} is not a plain absolute path.")
     sources = {source.get("dir") for source in domain.iterfind("devices/filesystem[target]/source")}
-    if root.mount not in sources:
-        raise Complaint(f"The machine's metadata says {root.mount}, but none of its filesystems comes from there.")
+    for volume in all_of_it:
+        if volume.mount not in sources:
+            raise Complaint(
+                f"The machine's metadata says {volume.mount}, but none of its filesystems comes from there."
+            )
+    _refuse_unshifted(domain, root)
+    return all_of_it
+
+
+def _refuse_unshifted(domain: Element, root: Root) -> None:
     for kind in ("uid", "gid"):
         line = domain.find(f"idmap/{kind}")
         wanted = {"start": "0", "target": str(root.uid_base), "count": str(BLOCK)}
@@ -93,7 +111,25 @@ def read(xml: bytes) -> Root | None:
                 f"The machine's idmap must give {kind} 0 to {BLOCK - 1} the host's ids from {root.uid_base}, "
                 f"which must be {LOWEST_BASE} or more. Without it, its root would be this host's root."
             )
-    return root
+
+
+def prepare_all(volumes: Sequence[Root]) -> None:
+    """Mount each, or none of those that were not mounted before. Raises Complaint, OSError."""
+    mounted: list[Root] = []
+    try:
+        for volume in volumes:
+            new = not mounted_volume(volume.mount)
+            prepare(volume)
+            mounted += [volume] if new else []
+    except (Complaint, OSError):
+        release_all(mounted)
+        raise
+
+
+def release_all(volumes: Sequence[Root]) -> None:
+    """Unmount each. Raises Complaint."""
+    for volume in reversed(volumes):
+        release(volume)
 
 
 def prepare(root: Root) -> None:
@@ -294,9 +330,9 @@ def main() -> None:
         xml = sys.stdin.buffer.read()
         if sys.argv[2] != "prepare":
             limit(sys.argv[2], xml)
-        root = read(xml)
-        if root is not None and sys.argv[2] != "started":
-            (prepare if sys.argv[2] == "prepare" else release)(root)
+        volumes = read(xml)
+        if sys.argv[2] != "started":
+            (prepare_all if sys.argv[2] == "prepare" else release_all)(volumes)
     except (Complaint, OSError, SyntaxError) as error:  # SyntaxError: XML that is none
         sys.exit(f"Fridu: {error}")
 

@@ -22,7 +22,7 @@ _LXC = """\
   <uuid>{uuid}</uuid>
   <metadata>
     <fridu:machine xmlns:fridu="{namespace}">
-      <fridu:root volume={volume} mount={mount} uid_base="{uid_base}"/>{definition}
+      <fridu:root volume={volume} mount={mount} uid_base="{uid_base}"/>{log}{definition}
     </fridu:machine>
   </metadata>
   <memory unit="MiB">{memory_mib}</memory>
@@ -42,7 +42,7 @@ _LXC = """\
     <filesystem type="mount" accessmode="passthrough">
       <source dir={mount}/>
       <target dir="/"/>
-    </filesystem>
+    </filesystem>{var_log}
     <interface type="bridge">
       <mac address={mac}/>
       <source bridge={bridge}/>
@@ -53,6 +53,12 @@ _LXC = """\
   </devices>
 </domain>
 """
+
+_VAR_LOG = """
+    <filesystem type="mount" accessmode="passthrough">
+      <source dir={mount}/>
+      <target dir="/var/log"/>
+    </filesystem>"""
 
 _GUEST = """\
 <domain type="{type}">
@@ -139,7 +145,8 @@ def _domain(spec: MachineSpec, definition: str) -> str:
         "vif": quoteattr(spec.vif),
     }
     if spec.place.lxc:
-        return _LXC.format(**common, mount=quoteattr(spec.mount), uid_base=spec.uid_base, block=UID_BLOCK)
+        mount = quoteattr(spec.mount)
+        return _LXC.format(**common, **_log(spec), mount=mount, uid_base=spec.uid_base, block=UID_BLOCK)
     return _GUEST.format(
         **common,
         **(_xen() if spec.place.xen else _qemu()),
@@ -147,6 +154,15 @@ def _domain(spec: MachineSpec, definition: str) -> str:
         on_crash=spec.on_crash,
         disks="".join(_disk(spec, volume.kind, volume.path) for volume in spec.volumes),
     )
+
+
+def _log(spec: MachineSpec) -> dict[str, str]:
+    """The log volume of an lxc machine: libvirt's hook mounts it, libvirt shows it as /var/log."""
+    log = next((volume for volume in spec.others if volume.kind == "log"), None)
+    if log is None:
+        return {"log": "", "var_log": ""}
+    path, mount = quoteattr(log.path), quoteattr(spec.log_mount)
+    return {"log": f"\n      <fridu:log volume={path} mount={mount}/>", "var_log": _VAR_LOG.format(mount=mount)}
 
 
 def _xen() -> dict[str, str]:

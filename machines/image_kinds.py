@@ -113,7 +113,8 @@ def _unwanted(job: Job, config: HostConfig) -> Unwanted:
 def _delete_scope(job: Job, config: HostConfig) -> Scope:
     gone = _unwanted(job, config)
     looked_at = tuple(path for path in (gone.note, gone.facts) if path)
-    return Scope(archives=(gone.archive,), goldens=(gone.digest,) if gone.digest else (), files=looked_at)
+    goldens = (gone.digest, f"{gone.digest}.ext3") if gone.digest else ()
+    return Scope(archives=(gone.archive,), goldens=goldens, files=looked_at)
 
 
 def _delete(job: Job, state: State, config: HostConfig) -> Plan:

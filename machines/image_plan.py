@@ -98,6 +98,7 @@ def plan_delete(gone: Unwanted, state: State) -> Plan:
     elif gone.digest:
         _remove(draft, "files", gone.facts, gone.facts)
         _remove(draft, "goldens", gone.digest, gone.golden_path)
+        _remove(draft, "goldens", f"{gone.digest}.ext3", f"{gone.golden_path.removesuffix('.ext4')}.ext3")
     if "archive" in gone.shared:
         draft.so("archive", f"Another image is made from {gone.archive}; it stays")
         return draft.plan()

@@ -10,7 +10,19 @@ from dataclasses import replace
 from dom0.plan import Draft, Plan
 from dom0.state import State
 from machines import limits_stages, render, rules, stages
+from machines.plan_create import plan_create
 from machines.specs import MachineSpec
+
+__all__ = [
+    "looked_at",
+    "plan_create",
+    "plan_delete",
+    "plan_key",
+    "plan_password",
+    "plan_reboot",
+    "plan_start",
+    "plan_stop",
+]
 
 
 def looked_at(spec: MachineSpec) -> dict[str, object]:
@@ -19,11 +31,11 @@ def looked_at(spec: MachineSpec) -> dict[str, object]:
     return {
         "volumes": spec.volume_names,
         "domains": (spec.name,),
-        "goldens": (spec.image.digest,),
+        "goldens": (spec.golden,),
         "archives": (spec.image.archive,),
         "kernels": spec.boot.files,
         "files": (
-            *(ethers.path, hosts.path, spec.members_file, spec.restart_file, spec.autostart_file),
+            *(ethers.path, hosts.path, spec.members_file, spec.restart_file, spec.autostart_file, spec.forced_file),
             limits_stages.path(spec),
         ),
         "links": (spec.zone.bridge,),
@@ -31,26 +43,6 @@ def looked_at(spec: MachineSpec) -> dict[str, object]:
         "members": tuple(member.key for member in spec.members),
         "room": True,
     }
-
-
-def plan_create(spec: MachineSpec, state: State) -> Plan:
-    """Steps after which the machine is made and runs. Raises Refused, before anything is changed."""
-    rules.refuse_strangers(spec, state)
-    rules.refuse_too_large(spec, state)
-    rules.refuse_without_bridge(spec, state)
-    rules.refuse_without_kernel(spec, state)
-    draft = Draft(state)
-    stages.image(spec, draft)
-    for volume in spec.volumes:
-        stages.lvmcreate(spec, draft, volume)
-    for volume in spec.others:
-        stages.fscreate(spec, draft, volume)
-    stages.installroot(spec, draft)
-    stages.tuneroot(spec, draft)
-    stages.updateether(spec, draft)
-    stages.createvmconf(spec, draft)
-    stages.start(spec, draft)
-    return draft.plan()
 
 
 def plan_start(spec: MachineSpec, state: State) -> Plan:
@@ -141,7 +133,7 @@ def plan_delete(spec: MachineSpec, state: State) -> Plan:
         stages.stop(spec, draft)
         stages.undefine(spec, draft)
     limits_stages.clear(spec, draft)
-    stages.leave_network(spec, draft, also=(spec.restart_file,))
+    stages.leave_network(spec, draft, also=(spec.restart_file, spec.forced_file))
     for kept in sorted(state.volumes.values(), key=lambda volume: volume.name):
         if kept.machine == spec.uuid and kept.origin in spec.volume_names:
             stages.lvmremove(spec, draft, kept)

@@ -39,7 +39,7 @@ def plan_reinstall(spec: MachineSpec, state: State) -> Plan:
 
 def _refuse_too_small(spec: MachineSpec, state: State) -> None:
     """Raises Refused where the image does not fit on the root: nothing is lost for an image that can't be had."""
-    golden, root = state.goldens.get(spec.image.digest), state.volumes.get(spec.volume)
+    golden, root = state.goldens.get(spec.golden), state.volumes.get(spec.volume)
     needs = max(spec.image.min_root_mib, -(-golden.size_bytes // MIB) if golden else 0)
     has = root.size_bytes // MIB if root else spec.root_mib
     if has < needs:

@@ -26,21 +26,22 @@ def hosts(spec: EntrySpec) -> str:
     return f"{spec.address}{full} {spec.name}\n"
 
 
-def tuned(spec: MachineSpec) -> Tuned:
-    """The mark of a root filesystem that is tuned as wished."""
-    return Tuned(base=short_digest(_text(_base(spec))), keys=keys_digest(spec), password=spec.password)
+def tuned(spec: MachineSpec, asked: str = "") -> Tuned:
+    """The mark of a root filesystem that is tuned as wished; `asked` tells one forced wish from another."""
+    base = short_digest(_text(_base(spec)))
+    return Tuned(base=f"{base}-{asked}" if asked else base, keys=keys_digest(spec), password=spec.password)
 
 
 def keys_digest(spec: MachineSpec) -> str:
     return short_digest(keys_text(spec))
 
 
-def tuning(spec: MachineSpec) -> str:
-    """All of a fresh root's tuning, as dom0.tune reads it."""
+def tuning(spec: MachineSpec, mark: Tuned | None = None) -> str:
+    """All of a fresh root's tuning, as dom0.tune reads it; `mark` where it is not the spec's own."""
     wishes = _base(spec)
     wishes["files"].append(_keys(spec))
     wishes["passwords"] = {"root": "*" if spec.password == LOCKED else secret(ROOT_HASH)}
-    return _marked(spec, tuned(spec), wishes)
+    return _marked(spec, mark or tuned(spec), wishes)
 
 
 def keys_tuning(spec: MachineSpec, mark: Tuned) -> str:
@@ -51,6 +52,17 @@ def keys_tuning(spec: MachineSpec, mark: Tuned) -> str:
 def password_tuning(spec: MachineSpec, mark: Tuned) -> str:
     """The root password alone."""
     return _marked(spec, mark, {"passwords": {"root": secret(ROOT_HASH)}})
+
+
+def lines_tuning(spec: MachineSpec, mark: Tuned, lines: list[dict[str, str]]) -> str:
+    """Single lines of its own files, where they are as they were made."""
+    return _marked(spec, mark, {"lines": lines})
+
+
+def own_line(spec: MachineSpec) -> str:
+    """The line of /etc/hosts with which it knows itself."""
+    names = f"{spec.name}.{spec.zone.domain} {spec.name}" if spec.zone.domain else spec.name
+    return f"127.0.1.1 {names}"
 
 
 def keys_text(spec: MachineSpec) -> str:
@@ -85,5 +97,4 @@ def _base(spec: MachineSpec) -> dict[str, Any]:
 
 
 def _etc_hosts(spec: MachineSpec) -> str:
-    names = f"{spec.name}.{spec.zone.domain} {spec.name}" if spec.zone.domain else spec.name
-    return f"127.0.0.1 localhost\n127.0.1.1 {names}\n::1 localhost ip6-localhost ip6-loopback\n"
+    return f"127.0.0.1 localhost\n{own_line(spec)}\n::1 localhost ip6-localhost ip6-loopback\n"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dom0.errors import Refused
 from dom0.kernel_image import refuse_unfit
-from dom0.state import State
+from dom0.state import State, Volume
 from machines.specs import MIB, MachineSpec, Tuned
 
 _KERNEL_NOTE = (
@@ -43,35 +43,98 @@ def refuse_strangers(spec: MachineSpec, state: State, *, begun: tuple[str, ...] 
         )
 
 
+def need(there: bool, stage: str, what: str, made_by: str) -> None:
+    """Raises Refused where a stage lacks what a stage before it makes, which was left out."""
+    if not there:
+        raise Refused(
+            f"{stage} needs {what}, which is not there, and {made_by} is left out.",
+            note=f"Nothing was changed. Use {made_by}=yes, or leave out {stage} as well: {stage}=no.",
+        )
+
+
+def refuse_running(spec: MachineSpec, state: State, doing: str) -> None:
+    """Raises Refused while the machine runs: nothing is taken away under it."""
+    domain = state.domains.get(spec.name)
+    if domain and domain.running:
+        raise Refused(
+            f"{spec.name} runs; {doing} would take it away under it.",
+            note=f"Nothing was changed. Stop it first: fridu stop {spec.name}.",
+        )
+
+
+def refuse_formatted(volume: Volume) -> None:
+    """Raises Refused: something lies on the volume and nobody said that it may go."""
+    if volume.root:
+        raise Refused(
+            f"{volume.path} already holds a distribution.",
+            note="Nothing was changed. Leave this stage out (fscreate=no), or have all that is on it lost: "
+            "fscreate=force.",
+        )
+    what = {"other": "something that is no ext3, ext4 or swap", "swap": "swap space"}.get(
+        volume.content, volume.content
+    )
+    raise Refused(
+        f"{volume.path} is already formatted: it holds {what}.",
+        note="Nothing was changed. Leave this stage out (fscreate=no), or have all that is on it lost: fscreate=force.",
+    )
+
+
+def refuse_installed(spec: MachineSpec, volume: Volume) -> None:
+    """Raises Refused where another distribution lies on the root than this wish, or a former one, put there."""
+    generation = volume.root.rpartition(":")[2]
+    if volume.root and (not generation.isdecimal() or int(generation) >= spec.root_generation):
+        raise Refused(
+            f"{volume.path} already holds a distribution.",
+            note="Nothing was changed. Leave this stage out (installroot=no), or have all that is on it lost: "
+            "installroot=force.",
+        )
+
+
+def refuse_unreachable(spec: MachineSpec) -> None:
+    """Raises Refused where dom0 may not open a filesystem that the machine's owner had root on."""
+    if not spec.place.lxc:
+        raise Refused(
+            f"The host never mounts a filesystem that {spec.name}'s owner had root on.",
+            note="Nothing was changed. Log in on its console instead.",
+        )
+
+
 def refuse_too_large(spec: MachineSpec, state: State) -> None:
     """Raises Refused where the machine does not fit: image on root, root on disk, memory on the host."""
-    golden = state.goldens.get(spec.image.digest)
+    refuse_without_room(spec, state)
+    refuse_unfit_image(spec, state)
+    refuse_without_memory(spec, state)
+
+
+def refuse_unfit_image(spec: MachineSpec, state: State) -> None:
+    """Raises Refused where the image does not fit on the root, or its archive is missing and has to be read."""
+    golden = state.goldens.get(spec.golden)
     needs = max(spec.image.min_root_mib, -(-golden.size_bytes // MIB) if golden else 0)
     if spec.root_mib < needs:
         raise Refused(
             f"{spec.image.name} needs a root of {needs} MB; {spec.name} has {spec.root_mib} MB.",
             note=f"Nothing was changed. Delete the machine and create it with {needs} MB or more.",
         )
-    _refuse_without_room(spec, state)
     if golden is None and spec.image.archive not in state.archives:
         raise Refused(
             f"The archive {spec.image.archive} of {spec.image.name} is missing on {spec.place.host}.",
             note="Nothing was changed. Put it into the images folder, or choose another image.",
         )
-    refuse_without_memory(spec, state)
 
 
-def _refuse_without_room(spec: MachineSpec, state: State) -> None:
+def refuse_without_room(spec: MachineSpec, state: State, *, anew: bool = False) -> None:
+    """Raises Refused where the volumes to make, with `anew` all of them, find no room."""
     group = state.places.get(spec.volume_group)
     if spec.volume_group and group is None:
         raise Refused(
             f"The volume group {spec.volume_group} is missing on {spec.place.host}.",
-            note="Nothing was changed. Switch its disk on, or choose another place for the volumes.",
+            note="Nothing was changed. Switch its disk on, or choose another place for the volumes: lvmvg=.",
         )
     free = group.free_bytes if group else state.free_bytes
-    missing = [volume for volume in spec.volumes if volume.name not in state.volumes]
+    missing = [volume for volume in spec.volumes if anew or volume.name not in state.volumes]
+    given_back = sum(state.volumes[v.name].size_bytes for v in missing if v.name in state.volumes)
     wanted = sum(group.rounded(volume.size_bytes) if group else volume.size_bytes for volume in missing)
-    if wanted <= free:
+    if wanted <= free + given_back:
         return
     kinds = " and ".join(f"{volume.kind} of {volume.size_mib} MB" for volume in missing)
     where = f"in the volume group {spec.volume_group}" if group else "for volumes"
@@ -146,11 +209,7 @@ def mark_to_change(spec: MachineSpec, state: State) -> Tuned:
     """What the root filesystem has now, where it may be changed. Raises Refused."""
     refuse_strangers(spec, state)
     refuse_unfinished(spec, state)
-    if not spec.place.lxc:
-        raise Refused(
-            f"The host never mounts a filesystem that {spec.name}'s owner had root on.",
-            note="Nothing was changed. Log in on its console instead.",
-        )
+    refuse_unreachable(spec)
     mark = Tuned.read(state.volumes[spec.volume].tuned)
     if mark is None:
         raise Refused(f"The mark of {spec.volume} can't be read.", note="Nothing was changed. Tell the operators.")

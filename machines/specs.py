@@ -83,6 +83,7 @@ class PlaceSpec:
     run: str
     python: str  # the interpreter that runs dom0.tune
     project: str  # the folder it finds dom0 in
+    grows_mounted: bool = True  # whether dom0's root may have the kernel grow a mounted filesystem
 
     @property
     def lxc(self) -> bool:
@@ -206,6 +207,21 @@ class MachineSpec(EntrySpec):
     def mount(self) -> str:
         """Where libvirt's hook mounts the root while the machine runs."""
         return f"{self.place.run}/machines/{self.uuid}"
+
+    @property
+    def log_mount(self) -> str:
+        """Where it mounts the log volume, which the machine sees as /var/log."""
+        return f"{self.mount}.log"
+
+    @property
+    def golden(self) -> str:
+        """Which of the image's golden filesystems its root is a copy of."""
+        return self.image.digest if self.filesystem == "ext4" else f"{self.image.digest}.{self.filesystem}"
+
+    @property
+    def forced_file(self) -> str:
+        """Holds the name of the last forced wish, and which stages were done again for it."""
+        return f"{self.place.run}/forced/{self.uuid}"
 
     @property
     def autostart_file(self) -> str:

@@ -13,7 +13,7 @@ from dom0.members import Member
 from dom0.plan import Draft
 from dom0.state import Domain, Golden, Volume
 from dom0.steps import Command, Drop, Hand, Put, RemoveFile, Step, WriteFile
-from machines import definition, limits_stages, render
+from machines import definition, limits_stages, render, rules
 from machines.specs import MIB, EntrySpec, MachineSpec, Tuned, VolumeSpec
 
 GRACE_S = 20  # for a machine to power off by itself
@@ -21,31 +21,39 @@ GRACE_S = 20  # for a machine to power off by itself
 
 def image(spec: MachineSpec, draft: Draft) -> None:
     image = spec.image
-    if image.digest in draft.state.goldens:
+    if spec.golden in draft.state.goldens:
         return
-    made = Golden(digest=image.digest, path="", size_bytes=0)
+    made = Golden(digest=spec.golden, path="", size_bytes=0)
     wants = (("devices", "yes"),) if image.devices else ()
+    wants += (("filesystem", spec.filesystem),) if spec.filesystem != "ext4" else ()
     args = (("archive", image.archive), ("digest", image.digest), ("root_mib", str(spec.root_mib)), *wants)
     draft.do(
         Step(
             stage="image",
             title=f"Check {image.archive} and make the golden filesystem of {image.name} from it, once for all",
             action=Hand(verb="golden-make", args=args),
-            effect=(Put(room="goldens", key=image.digest, value=made),),
+            effect=(Put(room="goldens", key=spec.golden, value=made),),
             about_s=2.0,
         )
     )
 
 
-def lvmcreate(spec: MachineSpec, draft: Draft, wanted: VolumeSpec) -> None:
+def lvmcreate(spec: MachineSpec, draft: Draft, wanted: VolumeSpec, *, anew: str = "") -> None:
+    """Plan the volume; with `anew` one that was not made for that wish is zeroed and made again."""
     there = draft.state.volumes.get(wanted.name)
+    if there and anew and there.anew != anew:
+        rules.refuse_running(spec, draft.state, f"making {wanted.name} anew")
+        lvmremove(spec, draft, there)
+        there = None
     if there and there.unfinished != "zeroing":
         draft.so("lvmcreate", f"The volume {wanted.name} is there")
         return
     group = draft.state.places.get(spec.volume_group)
     size = group.rounded(wanted.size_bytes) if group else wanted.size_bytes
-    made = Volume(name=wanted.name, path=wanted.path, size_bytes=size, machine=spec.uuid)
-    args = (("name", wanted.name), ("size_mib", str(wanted.size_mib)), ("machine", spec.uuid))
+    made = Volume(
+        name=wanted.name, path=wanted.path, size_bytes=size, machine=spec.uuid, anew=anew, blank=bool(spec.volume_group)
+    )
+    args = (("name", wanted.name), ("size_mib", str(wanted.size_mib)), ("machine", spec.uuid), *_for(anew))
     draft.do(
         Step(
             stage="lvmcreate",
@@ -57,39 +65,53 @@ def lvmcreate(spec: MachineSpec, draft: Draft, wanted: VolumeSpec) -> None:
     )
 
 
-def fscreate(spec: MachineSpec, draft: Draft, wanted: VolumeSpec) -> None:
+def fscreate(spec: MachineSpec, draft: Draft, wanted: VolumeSpec, *, anew: str = "") -> None:
+    """Plan its filesystem; with `anew` one that was not made for that wish is made again. Raises Refused."""
     volume = draft.state.volumes[wanted.name]
-    if volume.content == wanted.content and not volume.unfinished:
+    done = volume.content == wanted.content and not volume.unfinished
+    if done and anew in ("", volume.anew):
         draft.so("fscreate", f"{wanted.name} holds {wanted.content}")
         return
+    lost = bool(volume.content or volume.root) and volume.unfinished != "formatting"
+    if lost and not anew:
+        rules.refuse_formatted(volume)
+    if lost:
+        rules.refuse_running(spec, draft.state, f"formatting {wanted.name}")
     args = (("volume", wanted.name), ("machine", spec.uuid), ("type", wanted.content), ("fs_uuid", wanted.fs_uuid))
+    made = replace(volume, content=wanted.content, unfinished="", root="", tuned="", blank=False)
     draft.do(
         Step(
             stage="fscreate",
-            title=f"Format {wanted.name} as {wanted.content}",
-            action=Hand(verb="fs-create", args=args),
-            effect=(
-                Put(room="volumes", key=wanted.name, value=replace(volume, content=wanted.content, unfinished="")),
-            ),
+            title=f"Format {wanted.name} as {wanted.content}{', again' if lost else ''}",
+            action=Hand(verb="fs-create", args=(*args, *((("force", "yes"),) if lost else ()), *_for(anew))),
+            effect=(Put(room="volumes", key=wanted.name, value=replace(made, anew=anew or volume.anew)),),
             relies_on=(("volumes", wanted.name),),
+            destroys=_lost(volume) if lost else "",
         )
     )
 
 
+def _for(anew: str) -> tuple[tuple[str, str], ...]:
+    return (("anew", anew),) if anew else ()
+
+
 def installroot(spec: MachineSpec, draft: Draft) -> None:
     volume = draft.state.volumes[spec.volume]
-    draft.so("fscreate", f"The golden filesystem of {spec.image.name} is ext4 and brings it along")
+    draft.so("fscreate", f"The golden filesystem of {spec.image.name} is {spec.filesystem} and brings it along")
     if volume.root == spec.root_mark:
         draft.so("installroot", f"{spec.image.name} is installed on {spec.volume}")
         return
+    rules.refuse_installed(spec, volume)
+    if volume.root:
+        rules.refuse_running(spec, draft.state, f"installing {spec.image.name} on {spec.volume}")
     args = (
-        ("image", spec.image.digest),
+        ("image", spec.golden),
         ("volume", spec.volume),
         ("machine", spec.uuid),
         ("fs_uuid", spec.fs_uuid),
         ("generation", str(spec.root_generation)),
     )
-    installed = replace(volume, root=spec.root_mark, tuned="", content="ext4")
+    installed = replace(volume, root=spec.root_mark, tuned="", content=spec.filesystem, unfinished="", blank=False)
     draft.do(
         Step(
             stage="installroot",
@@ -103,14 +125,15 @@ def installroot(spec: MachineSpec, draft: Draft) -> None:
     )
 
 
-def tuneroot(spec: MachineSpec, draft: Draft) -> None:
-    wanted = render.tuned(spec)
+def tuneroot(spec: MachineSpec, draft: Draft, wanted: Tuned | None = None) -> None:
+    """Plan the tuning of a fresh root, marked as `wanted`, which else is the spec's own mark."""
+    wanted = wanted or render.tuned(spec)
     if draft.state.volumes[spec.volume].tuned:
         draft.so("tuneroot", f"{spec.volume} is tuned")
         return
     who = counted(len(spec.keys), "SSH key") if spec.keys else "no SSH key"
     says = f"Tune it: name {spec.name}, address by DHCP, {who}, new host keys"
-    action = Hand(verb="root-tune", args=(("volume", spec.volume),), stdin=render.tuning(spec))
+    action = Hand(verb="root-tune", args=(("volume", spec.volume),), stdin=render.tuning(spec, wanted))
     _tuned(spec, draft, says, action, wanted)
 
 
@@ -141,16 +164,16 @@ def dhcp(spec: EntrySpec) -> tuple[WriteFile, WriteFile]:
     )
 
 
-def updateether(spec: EntrySpec, draft: Draft) -> None:
-    """Plan that the firewall, DHCP and the next boot know the machine."""
-    missing = [m for m in spec.members if m.key not in draft.state.members]
+def updateether(spec: EntrySpec, draft: Draft, *, again: bool = False) -> None:
+    """Plan that the firewall, DHCP and the next boot know the machine; `again`: are told though they know."""
+    missing = [m for m in spec.members if again or m.key not in draft.state.members]
     if missing:
         says = f"Tell the firewall: {spec.vif} has {spec.mac} and {spec.address}"
         effect = tuple(Put(room="members", key=m.key, value="present") for m in missing)
         draft.do(Step(stage="updateether", title=says, action=elements("add", missing), effect=effect))
     _, boot = members.boot_files(spec.members)
     keep = WriteFile(path=spec.members_file, content=boot)
-    wrong = [file for file in (keep, *dhcp(spec)) if draft.state.files.get(file.path) != file.content]
+    wrong = [file for file in (keep, *dhcp(spec)) if again or draft.state.files.get(file.path) != file.content]
     for file in wrong:
         says = "Keep that for the next boot" if file is keep else _dhcp_title(spec, file)
         put = Put(room="files", key=file.path, value=file.content)
@@ -170,10 +193,11 @@ def elements(verb: str, those: list[Member]) -> Command:
     return Command(argv=("nft", verb, "element", "bridge", members.TABLE, members.VIFS, f"{{ {inner} }}"))
 
 
-def createvmconf(spec: MachineSpec, draft: Draft) -> None:
+def createvmconf(spec: MachineSpec, draft: Draft, *, again: bool = False) -> None:
+    """Plan that libvirt knows it as wished; `again`: is told though it does."""
     domain = draft.state.domains.get(spec.name)
     digest = definition.definition_digest(spec)
-    if domain and domain.definition == digest:
+    if domain and domain.definition == digest and not again:
         draft.so("createvmconf", f"libvirt knows {spec.name}")
         autostart(spec, draft, on=spec.autostart)
         return
@@ -216,6 +240,8 @@ def autostart(spec: MachineSpec, draft: Draft, *, on: bool) -> None:
 
 def start(spec: MachineSpec, draft: Draft, *, restart: str = "") -> None:
     domain = draft.state.domains[spec.name]
+    for wanted in spec.volumes:
+        _hand_over(spec, draft, wanted)
     limits_stages.keep(spec, draft)
     if domain.running:
         draft.so("start", f"{spec.name} runs")
@@ -244,6 +270,22 @@ def _with_kernel(spec: MachineSpec) -> str:
     if spec.boot.how == "grub":
         return " with the kernel that its own grub chooses"
     return f" with {spec.boot.kernel.rpartition('/')[2]}" if spec.boot.kernel else ""
+
+
+def _hand_over(spec: MachineSpec, draft: Draft, wanted: VolumeSpec) -> None:
+    """A volume nobody formatted is noted as zeroed; once the machine has it, it may not count as that."""
+    volume = draft.state.volumes.get(wanted.name)
+    if volume is None or not volume.blank:
+        return
+    draft.do(
+        Step(
+            stage="start",
+            title=f"Note that {wanted.name}, which is empty, is the machine's to write to",
+            action=Hand(verb="volume-hand-over", args=(("name", wanted.name), ("machine", spec.uuid))),
+            effect=(Put(room="volumes", key=wanted.name, value=replace(volume, blank=False)),),
+            relies_on=(("volumes", wanted.name),),
+        )
+    )
 
 
 def pause(spec: MachineSpec, draft: Draft) -> None:

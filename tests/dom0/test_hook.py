@@ -10,17 +10,27 @@ from dom0.hook import Complaint, Root, read
 
 GOLDEN = (Path(__file__).parents[1] / "golden" / "domain-lxc.xml").read_text()
 UUID = "6f1d7a52-6d4c-4a53-9a3b-0f6a9c1f4e10"
+ROOT = Root(volume="/var/lib/fridu/volumes/WEB-Dom-root.img", mount=f"/run/fridu/machines/{UUID}", uid_base=1048576)
 
 
 def test_it_reads_volume_mount_and_user_ids_from_the_definition():
-    assert read(GOLDEN.encode()) == Root(
-        volume="/var/lib/fridu/volumes/WEB-Dom-root.img", mount=f"/run/fridu/machines/{UUID}", uid_base=1048576
-    )
+    assert read(GOLDEN.encode()) == (ROOT,)
+
+
+def test_it_reads_the_log_volume_too_and_wants_a_filesystem_that_shows_it():
+    log = f"/run/fridu/machines/{UUID}.log"
+    said = f'<fridu:log volume="/dev/vg0/WEB-Dom-log" mount="{log}"/>'
+    named = GOLDEN.replace("</fridu:machine>", f"{said}</fridu:machine>")
+    shown = f'<filesystem type="mount"><source dir="{log}"/><target dir="/var/log"/></filesystem>'
+    with pytest.raises(Complaint, match="none of its filesystems comes from there"):
+        read(named.encode())
+    found = read(named.replace("<interface", f"{shown}<interface").encode())
+    assert found == (ROOT, Root(volume="/dev/vg0/WEB-Dom-log", mount=log, uid_base=1048576))
 
 
 def test_it_leaves_a_domain_alone_that_is_not_ours():
     foreign = GOLDEN[: GOLDEN.index("<metadata>")] + GOLDEN[GOLDEN.index("</metadata>") + len("</metadata>") :]
-    assert read(foreign.encode()) is None
+    assert read(foreign.encode()) == ()
 
 
 @pytest.mark.parametrize(
