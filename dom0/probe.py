@@ -116,6 +116,7 @@ def overview(config: HostConfig) -> State:
         routes=MappingProxyType(network.routes((network.ALL,))),
         files=MappingProxyType(network.told(config)),
         vpn=MappingProxyType(openvpn.report(config)),
+        volumes=MappingProxyType(dict(volumes.snapshots(config))),
         **_room(config),
     )
 

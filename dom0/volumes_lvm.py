@@ -41,7 +41,8 @@ def look_each(config: HostConfig, names: Collection[str]) -> Mapping[str, Volume
 def snapshots(config: HostConfig) -> Mapping[str, Volume]:
     """The thick snapshots of the host file's groups. Raises CommandFailed."""
     each = _volumes(*config.volume_groups) if config.volume_groups else ()
-    return {volume.full_name: _fact(volume) for volume in each if volume.origin and "machine" in volume.marks}
+    ours = (volume for volume in each if volume.origin and "machine" in volume.marks)
+    return {volume.full_name: marks.onto(_bare(volume), volume.marks) for volume in ours}
 
 
 def _kept_of(volume: Logical) -> str:
@@ -436,17 +437,20 @@ def _fact(volume: Logical) -> Volume:
             filled = blocks.filled(fd) if volume.valid else 0
         finally:
             os.close(fd)
-    bare = Volume(
+    bare = replace(_bare(volume), content=content, filled_bytes=filled)
+    return marks.onto(bare, volume.marks)
+
+
+def _bare(volume: Logical) -> Volume:
+    """What its report alone says."""
+    return Volume(
         name=volume.full_name,
         path=volume.path,
         size_bytes=volume.shown_bytes,
         id=volume.uuid,
-        content=content,
-        filled_bytes=filled,
         percent=volume.percent if volume.valid else 100.0,
         room_bytes=volume.size_bytes,
     )
-    return marks.onto(bare, volume.marks)
 
 
 @contextlib.contextmanager

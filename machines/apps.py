@@ -20,9 +20,11 @@ class MachinesConfig(AppConfig):
             moves,
             observe,
             offering,
+            reinstall_kinds,
             run_kinds,
+            snapshot_kinds,
+            snapshot_watch,
         )
-        from machines import reinstall_kinds, snapshot_kinds
         from ui import registry
         from zones.moving import register_follower
 
@@ -37,7 +39,10 @@ class MachinesConfig(AppConfig):
         register_follower(moves.FOLLOWER)
         register_follower(expected_moves.FOLLOWER)
         watch.register_observer(observe.book)
+        watch.register_observer(snapshot_watch.book)
         visibility.register("machine", offering.jobs_of)
+        visibility.register("snapshot", snapshot_watch.jobs_of)
         visibility.register("diagnosis", offering.jobs_of)
         registry.search(offering.find)
         registry.attention(offering.needs)
+        registry.attention(snapshot_watch.needs)

@@ -2,7 +2,16 @@ from __future__ import annotations
 
 from django.urls import path
 
-from machines import console_views, doctor_views, image_views, limits_views, run_views, views
+from machines import (
+    console_views,
+    doctor_views,
+    image_views,
+    limits_views,
+    reinstall_views,
+    run_views,
+    snapshot_views,
+    views,
+)
 
 app_name = "machines"
 urlpatterns = [
@@ -32,5 +41,10 @@ urlpatterns = [
     path("<int:pk>/doctor/", doctor_views.doctor, name="doctor"),
     path("<int:pk>/limits/", limits_views.limits, name="limits"),
     path("<int:pk>/limits/change/", limits_views.limits_change, name="limits_change"),
+    path("<int:pk>/snapshots/", snapshot_views.snapshots, name="snapshots"),
+    path("<int:pk>/snapshots/take/", snapshot_views.snapshot_take, name="snapshot_take"),
+    path("<int:pk>/snapshots/<int:kept>/restore/", snapshot_views.snapshot_restore, name="snapshot_restore"),
+    path("<int:pk>/snapshots/<int:kept>/delete/", snapshot_views.snapshot_delete, name="snapshot_delete"),
+    path("<int:pk>/reinstall/", reinstall_views.reinstall, name="reinstall"),
     path("<int:pk>/delete/", views.delete, name="delete"),
 ]
