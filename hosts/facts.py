@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hosts.models import Host
 from ui import words
@@ -34,7 +35,28 @@ def _all(host: Host) -> Iterator[Fact]:
     yield Fact(label="Volume groups", text=", ".join(facts.get("volume_groups") or ()))
     yield Fact(label="Panel answers on port", text=str(facts.get("panel_port") or ""))
     yield Fact(label="Operators’ SSH on port", text=str(facts.get("admin_ssh_port") or ""))
+    yield from _used(figures)
     if "free_bytes" in figures:
         yield Fact(label="Free disk", text=words.size(figures["free_bytes"]), mono=False)
     if "free_memory_mib" in figures:
         yield Fact(label="Free memory", text=words.size(figures["free_memory_mib"] * MIB), mono=False)
+
+
+def _used(figures: Mapping[str, Any]) -> Iterator[Fact]:
+    """What the host does, and what its machines use together."""
+    load, machines = figures.get("load") or {}, figures.get("machines") or {}
+    if "load" in load:
+        busy = f"{load['busy']:.0%} busy" if "busy" in load else ""
+        processors = words.count(int(load["processors"]), "processor")
+        said = ", ".join(part for part in (processors, busy, f"load {load['load']:.1f}") if part)
+        yield Fact(label="Processors", text=said, mono=False)
+        memory = f"{words.size(load['used_mib'] * MIB)} of {words.size(load['memory_mib'] * MIB)}"
+        yield Fact(label="Memory in use", text=memory, mono=False)
+        yield Fact(label="Up for", text=words.lasting(load["up_s"]), mono=False)
+    if machines.get("at"):
+        yield Fact(label="Machines running", text=str(machines["running"]), mono=False)
+        net = f"{words.rate(machines['net_in'])} in, {words.rate(machines['net_out'])} out"
+        disk = f"{words.size(machines['disk_read'])}/s read, {words.size(machines['disk_written'])}/s written"
+        yield Fact(label="Their processors", text=f"{machines['cpu'] / 1000:.1f} busy", mono=False)
+        yield Fact(label="Their network", text=net, mono=False)
+        yield Fact(label="Their disks", text=disk, mono=False)

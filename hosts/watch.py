@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -15,12 +17,30 @@ from hosts.models import Host
 from hosts.sweep import sweep
 
 Observer = Callable[[Host, State], None]
+Sweeper = Callable[[HostConfig], None]
 _observers: list[Observer] = []
+_rarely: list[Sweeper] = []
+RARELY_S = 20.0
+_rarely_at: list[float] = []
 
 
 def register_observer(observer: Observer) -> None:
     """Have `observer(host, state)` book what each round finds (domains, figures). Called at start-up."""
     _observers.append(observer)
+
+
+def register_rarely(sweeper: Sweeper) -> None:
+    """Have `sweeper(config)` look at what needs no look in every round (definitions, volumes). Called at start-up."""
+    _rarely.append(sweeper)
+
+
+def _load(before: Mapping[str, Any], state: State) -> dict[str, Any]:
+    """What the host itself does, with the share of its processors that was busy since the round before."""
+    now = dict(state.load)
+    passed = now.get("ticks", 0) - before.get("ticks", 0)
+    if before.get("ticks") and passed > 0:
+        now["busy"] = round((now["busy_ticks"] - before["busy_ticks"]) / passed, 3)
+    return now
 
 
 def look(config: HostConfig) -> None:
@@ -29,7 +49,8 @@ def look(config: HostConfig) -> None:
     with transaction.atomic():
         host, _ = Host.objects.get_or_create(name=config.name)
         host.facts = config.facts()
-        host.figures = {
+        host.figures |= {
+            "load": _load(host.figures.get("load", {}), state),
             "free_bytes": state.free_bytes,
             "free_memory_mib": state.free_memory_mib,
             "imports": image_files.offered(config),
@@ -40,3 +61,7 @@ def look(config: HostConfig) -> None:
         for observer in _observers:
             observer(host, state)
     sweep(config)
+    if not _rarely_at or time.monotonic() - _rarely_at[0] >= RARELY_S:
+        _rarely_at[:] = [time.monotonic()]
+        for sweeper in _rarely:
+            sweeper(config)

@@ -11,9 +11,14 @@ class MachinesConfig(AppConfig):
     def ready(self) -> None:
         from hosts import visibility, watch
         from machines import (
+            adopt_kinds,
+            change_kinds,
+            changing,
+            create_kinds,
             doctor_kinds,
             expected_kinds,
             expected_moves,
+            figures_book,
             image_kinds,
             kinds,
             limits_kinds,
@@ -26,11 +31,17 @@ class MachinesConfig(AppConfig):
             snapshot_watch,
         )
         from ui import registry
+        from zones.dependents import register_dependents
         from zones.moving import register_follower
 
         kinds.register_kinds()
+        create_kinds.register_kinds()
+        change_kinds.register_kinds()
+        register_dependents(changing.dependents)
         expected_kinds.register_kinds()
+        adopt_kinds.register_kinds()
         doctor_kinds.register_kinds()
+        watch.register_rarely(drift.sweep)
         image_kinds.register_kinds()
         limits_kinds.register_kinds()
         snapshot_kinds.register_kinds()
@@ -39,6 +50,7 @@ class MachinesConfig(AppConfig):
         register_follower(moves.FOLLOWER)
         register_follower(expected_moves.FOLLOWER)
         watch.register_observer(observe.book)
+        watch.register_observer(figures_book.book)
         watch.register_observer(snapshot_watch.book)
         visibility.register("machine", offering.jobs_of)
         visibility.register("snapshot", snapshot_watch.jobs_of)

@@ -37,6 +37,7 @@ class Doing:
 
 DOINGS = {
     "machine.create": Doing(noun="creation", now="being created"),
+    "machine.stages": Doing(noun="stages", now="going through its stages again"),
     "machine.start": Doing(noun="start", now="starting"),
     "machine.stop": Doing(noun="stop", now="stopping"),
     "machine.pause": Doing(noun="pause", now="being paused"),
@@ -49,6 +50,8 @@ DOINGS = {
     "snapshot.restore": Doing(noun="return to a snapshot", now="going back to a snapshot"),
     "snapshot.delete": Doing(noun="removal of a snapshot", now="losing a snapshot"),
     "snapshot.expire": Doing(noun="removal of an expired snapshot", now="losing an expired snapshot"),
+    "machine.limits": Doing(noun="change of limits", now="getting its limits"),
+    "machine.change": Doing(noun="change", now="being changed"),
     "machine.delete": Doing(noun="deletion", now="being deleted"),
 }
 
@@ -151,15 +154,8 @@ def _as_seen(machine: Machine, now: datetime) -> Shown:
 
 
 def lasting(span: timedelta) -> str:
-    """How long something has been so: "for 12 s", "for 41 days"."""
-    seconds = max(0, int(span.total_seconds()))
-    if seconds < 120:
-        return "for less than 2 minutes"
-    if seconds < 2 * 3600:
-        return f"for {seconds // 60} minutes"
-    if seconds < 2 * 86_400:
-        return f"for {seconds // 3600} hours"
-    return f"for {seconds // 86_400} days"
+    """How long something has been so: "for 12 minutes", "for 41 days"."""
+    return f"for {words.lasting(span.total_seconds())}"
 
 
 def _clock(when: datetime | None) -> str:

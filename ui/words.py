@@ -15,6 +15,25 @@ def size(count: float) -> str:
     return f"{value:.1f}".removesuffix(".0") + f" {unit}" if value < 10 else f"{value:.0f} {unit}"
 
 
+def rate(count: float) -> str:
+    """Bytes a second as a network's speed: "0 kbit/s", "940 kbit/s", "2.1 Mbit/s" (steps of 1000, as links count)."""
+    value, unit = count * 8 / 1000, "kbit/s"
+    for bigger in ("Mbit/s", "Gbit/s"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, bigger
+    return f"{value:.1f}".removesuffix(".0") + f" {unit}" if value < 10 else f"{value:.0f} {unit}"
+
+
+def lasting(seconds: float) -> str:
+    """How long something goes on: "less than 2 minutes", "12 minutes", "3 hours", "41 days"."""
+    if seconds < 120:
+        return "less than 2 minutes"
+    if seconds < 2 * 3600:
+        return f"{int(seconds // 60)} minutes"
+    return f"{int(seconds // 3600)} hours" if seconds < 2 * 86_400 else f"{int(seconds // 86_400)} days"
+
+
 def clock(seconds: float) -> str:
     """Seconds on a stop watch: "0:21", "1:02:03"."""
     minutes, rest = divmod(max(0, int(seconds)), 60)
