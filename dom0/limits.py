@@ -10,8 +10,10 @@ it waits for, keep to the limit.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+import struct
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -23,7 +25,9 @@ from dom0.limits_file import Kept
 XEN_USUAL = 256
 V1_USUAL, V2_USUAL = 1024, 100
 PERIOD_US = 100_000
+LOOP_GET_STATUS64, LOOP_INFO_BYTES = 0x4C05, 232
 _V1 = ("read_bps", "write_bps", "read_iops", "write_iops")
+_QUOTA = ("cfs_quota_us", "cfs_period_us")
 _V2 = ("rbps", "wbps", "riops", "wiops")
 
 
@@ -55,12 +59,14 @@ def apply(config: HostConfig, kept: Kept) -> str:
     from dom0 import domains
 
     _net(config, kept)
-    running = domains.processor(config, [kept.uuid]).get(kept.uuid)
+    running = domains.running(config, [kept.uuid]).get(kept.uuid)
     if running is None:
         return f"{kept.name} is off; its limits hold when it starts."
     if kept.lxc:
-        _disk(kept, running.id)
-    domains.set_processor(config, kept.uuid, weight=_weight(config, kept), cap=kept.cpu_cap)
+        _cpu(config, kept, running)
+        _disk(kept, running)
+    if kept.xen:
+        domains.set_credit(config, kept.uuid, weight=_weight(config, kept), cap=kept.cpu_cap)
     return f"{kept.name}: {kept.said or 'no limits'}"
 
 
@@ -70,15 +76,19 @@ def found(config: HostConfig, uuids: Collection[str]) -> dict[str, str]:
 
     kept = {uuid: _read(config, uuid) for uuid in uuids}
     there = {uuid: each for uuid, each in kept.items() if each is not None}
-    running = domains.processor(config, list(there)) if there else {}
     out = {}
-    for uuid, now in running.items():
+    for uuid, number in (domains.running(config, list(there)) if there else {}).items():
         each = there[uuid]
+        try:
+            weight, cap = domains.credit(config, uuid) if each.xen else _cpu_found(number)
+            disk = _disk_found(each, number) if each.lxc else ""
+        except FileNotFoundError:
+            continue  # it ended while we looked
         out[uuid] = limits_file.said(
             ceilings=shaping.ceilings_of(each.vif),
             share=_share_found(config, each),
-            cpu=limits_file.pair(_weight_found(config, each, now.weight), now.cap),
-            disk=_disk_found(each, now.id) if each.lxc else "",
+            cpu=limits_file.pair(_weight_found(config, each, weight), cap),
+            disk=disk,
         )
     return out
 
@@ -128,8 +138,6 @@ def _weight_found(config: HostConfig, kept: Kept, now: int) -> int:
 
 def _cpu(config: HostConfig, kept: Kept, pid: int) -> None:
     """What libvirt's schedinfo would write."""
-    if not kept.cpu_weight and not kept.cpu_cap:
-        return
     folder, unified = _group(pid, "cpu")
     weight, quota = _weight(config, kept), kept.cpu_cap * PERIOD_US // 100
     if unified:
@@ -137,7 +145,17 @@ def _cpu(config: HostConfig, kept: Kept, pid: int) -> None:
     else:
         wanted = {"cpu.shares": f"{weight}", "cpu.cfs_period_us": f"{PERIOD_US}", "cpu.cfs_quota_us": f"{quota or -1}"}
     for name, text in wanted.items():
-        _write(folder / name, text, needed=True)
+        _write(folder / name, text, needed=bool(kept.cpu_weight or kept.cpu_cap))
+
+
+def _cpu_found(pid: int) -> tuple[int, int]:
+    """Weight in the kernel's words and cap. Raises Refused, OSError."""
+    folder, unified = _group(pid, "cpu")
+    if unified:
+        weight, (quota, period) = (folder / "cpu.weight").read_text(), (folder / "cpu.max").read_text().split()
+    else:
+        weight, quota, period = ((folder / f"cpu.{name}").read_text() for name in ("shares", *_QUOTA))
+    return int(weight), max(0, round(int(quota.replace("max", "0")) * 100 / int(period)))
 
 
 def _disk(kept: Kept, pid: int) -> None:
@@ -193,7 +211,7 @@ def _line(path: Path, device: str) -> str:
 
 def _devices(volumes: Collection[str]) -> list[str]:
     """The block devices ("7:3") of those volumes that are in use: themselves, or the loop devices over them."""
-    found = []
+    found, images = [], set()
     for volume in volumes:
         try:
             about = Path(volume).stat()
@@ -201,13 +219,27 @@ def _devices(volumes: Collection[str]) -> list[str]:
             continue
         if stat.S_ISBLK(about.st_mode):
             found.append(f"{os.major(about.st_rdev)}:{os.minor(about.st_rdev)}")
-    for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
-        try:
-            if backing.read_text().strip() in volumes:
-                found.append((backing.parents[1] / "dev").read_text().strip())
-        except OSError:
-            continue  # it went while we looked
+        else:
+            images.add((about.st_dev, about.st_ino))
+    for loop in Path("/sys/block").glob("loop*") if images else ():
+        if (loop / "loop").exists() and _image(loop.name) in images:
+            found.append((loop / "dev").read_text().strip())
     return sorted(found)
+
+
+def _image(loop: str) -> tuple[int, int] | None:
+    """Device and inode of the file behind a loop device: its path may be another one's in another mount namespace."""
+    try:
+        fd = os.open(f"/dev/{loop}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        device, inode = struct.unpack_from("QQ", fcntl.ioctl(fd, LOOP_GET_STATUS64, bytes(LOOP_INFO_BYTES)))
+    except OSError:
+        return None  # it was let go while we looked
+    finally:
+        os.close(fd)
+    return device, inode
 
 
 def _group(pid: int, controller: str) -> tuple[Path, bool]:
