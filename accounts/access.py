@@ -74,6 +74,7 @@ RULES: dict[str, Rule] = {
     "machine.create": Rule(says="create a machine", roles=_OP),
     "machine.expect": Rule(says="keep names and addresses of a former box's machines", roles=_OP),
     "machine.delete": Rule(says="delete a machine", roles=_OP),
+    "machine.change": Rule(says="change a machine's size, name, zone, owner or start", roles=_OP),
     "machine.start": Rule(says="start a machine", roles=_OP, verb=Verb.POWER),
     "machine.stop": Rule(says="stop a machine", roles=_OP, verb=Verb.POWER),
     "machine.pause": Rule(says="pause a machine", roles=_OP, verb=Verb.POWER),

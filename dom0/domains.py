@@ -73,6 +73,33 @@ def free_memory_mib(config: HostConfig) -> int:
 
 
 def network_inside(config: HostConfig, uuid: str) -> str:
+def definitions(config: HostConfig, names: Collection[str]) -> dict[str, Found]:
+    """What libvirt keeps of those domains, by name; "*" stands for all. Raises CommandFailed."""
+
+    def work(link: Any) -> dict[str, Found]:
+        seen = {}
+        for domain in link.listAllDomains(0):
+            if "*" in names or domain.name() in names:
+                try:
+                    seen[domain.name()] = _defined(domain)
+                except libvirt.libvirtError as error:
+                    if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
+                        raise
+        return seen
+
+    return _asked(config, "definitions", ANSWER_S, work)
+
+
+def _defined(domain: Any) -> Found:
+    running, _ = _state(domain)
+    return looked_at(
+        domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE),
+        domain.XMLDesc(0) if running else "",
+        running=running,
+        autostart=bool(domain.isPersistent() and domain.autostart()),
+    )
+
+
     """The path of a running lxc machine's network namespace; "" where it has none. Raises CommandFailed, Refused."""
 
     def work(link: Any) -> str:

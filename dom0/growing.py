@@ -12,6 +12,7 @@ import ctypes
 import fcntl
 import os
 import struct
+import time
 from collections.abc import Iterator
 
 from dom0 import blocks, marks, runner, tune, volumes
@@ -25,6 +26,7 @@ SLACK = 16 * MIB
 _RESIZE_FS = 0x40086610  # EXT4_IOC_RESIZE_FS
 _SYS_RESOURCE = 24  # the capability that asks for
 _TIMEOUT_S = 1800
+PATIENCE_S = 5.0  # for the loop device of a machine that has just stopped
 _BOUNDS = ("prlimit", f"--as={4 << 30}", f"--cpu={_TIMEOUT_S}", "--core=0")
 
 
@@ -99,8 +101,11 @@ def _owned(path: str, held: int, uid: int) -> Iterator[None]:
             f"User {uid} may be somebody on this host.", note="Nothing was changed. Use one of the machine's."
         )
     facts = os.fstat(held)
-    if tune.loop_over(facts):
-        raise Refused(f"{path} is still in use.", note="Nothing was changed. Stop its machine, or unmount it.")
+    deadline = time.monotonic() + PATIENCE_S
+    while tune.loop_over(facts):
+        if time.monotonic() > deadline:
+            raise Refused(f"{path} is still in use.", note="Nothing was changed. Stop its machine, or unmount it.")
+        time.sleep(0.02)
     os.fchown(held, uid, uid)
     try:
         yield

@@ -1,7 +1,8 @@
 """Tune a machine's root filesystem: `python -m dom0.tune VOLUME`, what to write as JSON on stdin.
 
 {"machine": UUID, "mark": TEXT, "files": [{"path", "content", "mode"?, "folder_mode"?, "when"?, "unless"?}],
- "links": [{"path", "target", "when"?, "unless"?}], "remove": [PATH with * in its last part],
+ "lines": [{"path", "old", "new"}], "links": [{"path", "target", "when"?, "unless"?}],
+ "remove": [PATH with * in its last part],
  "passwords": {USER: HASH}, "needs": [{"any": [PATH], "says": SENTENCE}]}
 
 `when` and `unless` name a path that must, or must not, be in the root; a need none of whose paths is there is said.
@@ -69,11 +70,25 @@ def write(root: Root, wishes: dict[str, Any]) -> list[str]:
     for link in wishes.get("links", ()):
         if _meant(root, link):
             root.link(link["path"], link["target"])
+    for line in wishes.get("lines", ()):
+        _replace(root, line)
     for path in wishes.get("remove", ()):
         root.remove(path)
     if wishes.get("passwords"):
         _set_passwords(root, wishes["passwords"])
     return [need["says"] for need in wishes.get("needs", ()) if not any(map(root.has, need["any"]))]
+
+
+def _replace(root: Root, line: dict[str, str]) -> None:
+    """A whole line that reads `old` becomes `new`; a file without it stays as its owner made it."""
+    found = root.read(line["path"])
+    if found is None:
+        return
+    content, facts = found
+    before = content.split(b"\n")
+    after = [line["new"].encode() if each == line["old"].encode() else each for each in before]
+    if after != before:
+        root.write(line["path"], b"\n".join(after), mode=stat.S_IMODE(facts.st_mode) & 0o755, gid=facts.st_gid)
 
 
 def _meant(root: Root, wish: dict[str, Any]) -> bool:

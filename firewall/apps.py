@@ -11,7 +11,7 @@ class FirewallConfig(AppConfig):
     def ready(self) -> None:
         from firewall import counters, kinds, moves, own_rule_kinds, probes, services, shown, trouble, watch
         from hosts.watch import register_observer
-        from machines import published
+        from machines import following, published
         from ui import registry
         from zones.dependents import register_dependents
         from zones.moving import register_follower
@@ -22,6 +22,8 @@ class FirewallConfig(AppConfig):
         probes.register_kinds()
         register_farewell(services.zone_farewell)
         register_follower(moves.FOLLOWER)
+        following.register(moves.FOLLOWER)
+        following.register_held(moves.held)
         register_dependents(moves.dependents)
         published.register(shown.published_of)
         register_observer(counters.watch)

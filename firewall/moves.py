@@ -59,7 +59,7 @@ def follows(move: Move) -> None:
     """Write down the new targets and addresses; they are not in force before an apply."""
     for service, after in _services(move):
         if after and after != service.target:
-            PublishedService.objects.filter(pk=service.pk).update(target=after, live=False)
+            PublishedService.objects.filter(pk=service.pk).update(target=after, zone=move.zone, live=False)
     for restriction, after in _restrictions(move):
         if after and after != restriction.address:
             ZoneRestriction.objects.filter(pk=restriction.pk).update(address=after)
@@ -110,6 +110,13 @@ def _names(rule: str, network: IPNetwork) -> bool:
 
 def _numbers(host: Host) -> dict[int, str]:
     return dict(Zone.objects.filter(host=host).values_list("number", "name"))
+
+
+def held(host: Host) -> Iterator[str]:
+    """Addresses that a rule in force leads to, though no wish does any more: their machine has moved away."""
+    inforce = {service.target for service in rows.site_in(rows.tried_or_live(host).first()).services if service.target}
+    wished = PublishedService.objects.filter(host=host, target__isnull=False).values_list("target", flat=True)
+    yield from sorted(inforce - set(wished))
 
 
 FOLLOWER = Follower(shows=shows, follows=follows)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from netaddr import AddrFormatError, IPAddress
 
 from hosts.models import Host
+from machines import changing, following
 from machines.models import Expected, Machine
 from zones.models import Zone
 
@@ -23,10 +24,11 @@ def free_addresses(zone: Zone, limit: int, *, near: str = "") -> list[str]:
     return after or [text for _, text in zip(range(limit), _free(zone, at - 1, -1), strict=False)]
 
 
-def complaint(zone: Zone, address: str, *, name: str = "") -> str:
-    """Why a new machine can't have `address` in `zone`, with one that works; "" where it can.
+def complaint(zone: Zone, address: str, *, name: str = "", mine: Machine | None = None, back: bool = False) -> str:
+    """Why a machine can't have `address` in `zone`, with one that works; "" where it can.
 
-    An address kept for a machine of a former box is free for one called `name` as that one.
+    An address kept for a machine of a former box is free for one called `name` as that one. `mine`: the machine that
+    is to move there, and with `back` did live there.
     """
     example = next(iter(free_addresses(zone, 1)), "")
     works = f"Free there: {example}." if example else f"{zone.name} is full; choose another zone."
@@ -43,8 +45,13 @@ def complaint(zone: Zone, address: str, *, name: str = "") -> str:
     if wanted in (zone.network.network, zone.network.broadcast):
         return f"{address} stands for all of {zone.name} ({zone.cidr}), not for one machine. {beside}"
     holder = Machine.objects.filter(host=zone.host_id, address=str(wanted)).first()
-    if holder:
+    if holder and holder != mine:
         return f"{holder.name} has {address} already. {beside}"
+    promised = changing.kept(zone.host, "address", but=mine.pk if mine else None).get(str(wanted))
+    if promised:
+        return f"A job of {promised} still needs {address}. {beside}"
+    if str(wanted) in following.held(zone.host) and not back and not holder:
+        return f"What is published still leads to {address}, until somebody applies the firewall. {beside}"
     kept = Expected.objects.filter(host=zone.host_id, address=str(wanted)).first()
     if kept and kept.name.lower() != name.lower():
         return f"{address} is kept for {kept.name} of the former box. {beside}"
@@ -88,6 +95,8 @@ def drawn(host: Host, address: str) -> tuple[str, str]:
 def _free(zone: Zone, start: int, step: int) -> Iterator[str]:
     taken = {int(IPAddress(a)) for a in Machine.objects.filter(host=zone.host_id).values_list("address", flat=True)}
     taken |= {int(IPAddress(a)) for a in Expected.objects.filter(host=zone.host_id).values_list("address", flat=True)}
+    kept = {*changing.kept(zone.host, "address"), *following.held(zone.host)}
+    taken |= {int(IPAddress(address)) for address in kept}
     taken.add(int(IPAddress(zone.gateway)))
     if zone.lease_first and zone.lease_last:
         # A guest nobody entered may have one of these.

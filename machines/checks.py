@@ -6,7 +6,7 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import name_grammar
 from hosts.models import Job
-from machines import addresses
+from machines import addresses, changing, size_checks
 from machines.models import Expected, Image, Machine, SiteDefaults
 
 MIB = 1 << 20
@@ -24,8 +24,8 @@ def image_or_default(image: Image | None, defaults: SiteDefaults) -> Image:
 def check_new(machine: Machine) -> None:
     """Everything about a machine not yet saved. Raises ValidationError, a sentence a field."""
     complaints = {
-        "name": _name(machine),
-        "zone": _zone(machine),
+        "name": name_complaint(machine),
+        "zone": zone_complaint(machine),
         "address": addresses.complaint(machine.zone, machine.address, name=machine.name),
         "image": _image(machine),
         "memory_mib": _memory(machine),
@@ -56,7 +56,8 @@ def check_defaults(defaults: SiteDefaults) -> None:
     defaults.full_clean(validate_unique=False, validate_constraints=False)
 
 
-def _name(machine: Machine) -> str:
+def name_complaint(machine: Machine) -> str:
+    """Why the machine, perhaps not saved yet, can't have its name; "" where it can."""
     name = machine.name
     if len(name) > 31:
         return f"A name has at most 31 letters, digits and hyphens; this one has {len(name)}. Use one such as WEB-Dom."
@@ -66,9 +67,9 @@ def _name(machine: Machine) -> str:
         return str(error.message)
     if name.lower() in RESERVED or name.lower() == machine.host.name.lower():
         return f"{name} already means something else on this network. Choose another name, for example {name}-1."
-    other = Machine.objects.filter(host=machine.host, name__iexact=name).first()
+    other = Machine.objects.filter(host=machine.host, name__iexact=name).exclude(pk=machine.pk).first()
     if other is None:
-        return _kept(machine)
+        return _kept(machine) or _promised(machine)
     taken = {n.lower() for n in Machine.objects.filter(host=machine.host).values_list("name", flat=True)}
     free = next(f"{name[:28]}{n}" for n in range(2, len(taken) + 3) if f"{name[:28]}{n}".lower() not in taken)
     return f"{other.name} exists already, at {other.address}. Choose another name, for example {free}."
@@ -82,7 +83,15 @@ def _kept(machine: Machine) -> str:
     return f"{kept.name} is kept for a machine of the former box, at {kept.address}. Use that address, or another name."
 
 
-def _zone(machine: Machine) -> str:
+def _promised(machine: Machine) -> str:
+    """Whether a job gives the name to another machine, or takes it from one and has not ended well."""
+    promised = changing.kept(machine.host, "name", but=machine.pk)
+    whose = {name.lower(): who for name, who in promised.items()}.get(machine.name.lower())
+    return f"A job of {whose} still needs the name {machine.name}. Wait for its end, or choose another." if whose else ""
+
+
+def zone_complaint(machine: Machine) -> str:
+    """Why the machine can't live in its zone; "" where it can."""
     zone = machine.zone
     if zone.host_id != machine.host_id:
         return f"{zone.name} is on {zone.host}, not on {machine.host}."

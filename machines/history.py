@@ -26,6 +26,8 @@ DEEDS = {
     "snapshot.delete": ("Snapshot deleted", "Deleting a snapshot"),
     "snapshot.expire": ("Expired snapshot removed", "Removing an expired snapshot"),
     "machine.delete": ("Deleted", "Deletion"),
+    "machine.limits": ("Limits changed", "Change of limits"),
+    "machine.change": ("Changed", "Change"),
     "job.cancel": ("Job cancelled", "Cancelling the job"),
 }
 QUIET = ("job.approve", "job.go_on")  # part of their job's story

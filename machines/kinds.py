@@ -9,8 +9,7 @@ from pathlib import Path
 from django.utils import timezone
 
 import dom0
-from audit.log import Actor
-from dom0 import kernels
+from dom0 import growing, kernels
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.plan import Plan
@@ -137,6 +136,7 @@ def _boot(machine: Machine, config: HostConfig) -> BootSpec:
 
 def place_of(config: HostConfig) -> PlaceSpec:
     return PlaceSpec(
+        grows_mounted=growing.may_online(),
         host=config.name,
         libvirt=config.libvirt,
         volumes=config.volumes,

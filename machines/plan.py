@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from dom0.plan import Draft, Plan
 from dom0.state import State
-from machines import limits_stages, render, rules, stages
+from machines import change_stages, limits_stages, render, rules, stages
 from machines.plan_create import plan_create
 from machines.specs import MachineSpec
 
@@ -56,6 +56,7 @@ def plan_start(spec: MachineSpec, state: State) -> Plan:
     stages.updateether(spec, draft)
     stages.createvmconf(spec, draft)
     stages.resume(spec, draft)
+    change_stages.fill_all(spec, draft)
     stages.start(spec, draft)
     return draft.plan()
 
@@ -72,6 +73,7 @@ def plan_stop(spec: MachineSpec, state: State, *, force: bool = False) -> Plan:
         stages.force_off(spec, draft)
     else:
         stages.stop(spec, draft, force=False)
+    change_stages.fill_all(spec, draft)
     return draft.plan()
 
 
@@ -88,6 +90,7 @@ def plan_reboot(spec: MachineSpec, state: State, restart: str) -> Plan:
         draft.so("start", f"{spec.name} has been restarted")
         return draft.plan()
     stages.stop(spec, draft)
+    change_stages.fill_all(spec, draft)
     stages.updateether(spec, draft)
     stages.createvmconf(spec, draft)
     stages.start(spec, draft, restart=restart)

@@ -15,7 +15,7 @@ from audit.log import Actor, Thing
 from dom0.errors import Refused
 from hosts.models import Host, Job
 from hosts.services import job_create
-from machines import checks, passwords
+from machines import changing, checks, passwords
 from machines.addresses import drawn, free_addresses
 from machines.models import Image, Machine, SiteDefaults, verbs_on
 from machines.published import published
@@ -141,6 +141,7 @@ def machine_delete(actor: Actor, machine: Machine, *, reason: str = "", approved
     with transaction.atomic():
         machine = Machine.objects.select_for_update().get(pk=machine.pk)
         refuse_needed(machine)
+        changing.refuse_half_way(machine)
         Machine.objects.filter(pk=machine.pk).update(deleting=True)
         args = facts_of(machine)
         title = f"Delete {machine.name}"
@@ -259,6 +260,7 @@ def present(machine: Machine) -> Machine:
         raise Refused(f"{row.name} is being deleted.", note="Wait for the end of that job, or cancel it.")
     if row.built_at is None:
         raise Refused(f"{row.name} is not finished.", note="Go on with the job that creates it, or delete the machine.")
+    changing.refuse_half_way(row)
     return row
 
 

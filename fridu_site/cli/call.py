@@ -27,6 +27,10 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   snapshot list NAME      ; snapshot restore|delete NAME LABEL: what was written since is lost; that one is gone
   reinstall NAME [image=] [password=yes]
                           its root anew, from its image or another; name, address, keys and services stay
+  change NAME [vmram=MB] [vcpus=N] [vmroot=MB|5G] [vmswap=] [vmlog=] [vmname=] [zone=] [vmip=] [owner=]
+              [autostart=yes|no] [order=100] [on_crash=restart|destroy|preserve] [boot=host|image|grub] [kernel=]
+                          change a machine that exists: before and after, then the plan; volumes only grow, memory at
+                          once where it can; a new name, zone or address powers it off and starts it again
   limits NAME [netin=10M] [netout=10M] [share=2M] [cpuweight=512] [cpucap=50] [diskbw=10M] [iops=200]
                           what it may take, and what it is sure of in its zone; none takes a limit off; alone: as it is
   import FILE… [NAME=VALUE …] [exact=yes]

@@ -65,6 +65,7 @@ def _demand_fitting(line: Typed) -> None:
     """Whether the verb takes the pairs and options given. Raises Misunderstood."""
     if line.pairs and line.verb not in (
         "create",
+        "change",
         "limits",
         "import",
         "image",

@@ -14,6 +14,7 @@ from dom0.errors import Refused
 from fridu_site.cli import call as typed
 from fridu_site.cli import limits, run
 from fridu_site.cli.call import Call, Misunderstood
+from fridu_site.cli.change import change as change_
 from fridu_site.cli.doctor import of_host, of_machine
 from fridu_site.cli.explain import explain, reach_
 from fridu_site.cli.firewall import firewall_
@@ -145,6 +146,7 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "pause": lambda call: run.pause(call, machine_(call, "machine.pause")),
     "resume": lambda call: run.resume(call, machine_(call, "machine.resume")),
     "delete": delete,
+    "change": lambda call: change_(call, machine_(call, "machine.change")),
     "limits": lambda call: limits.limits(call, machine_(call, limits.action(call))),
     "reinstall": lambda call: reinstall(call, machine_(call, "machine.reinstall")),
     "snapshot": lambda call: snapshot_(call, machine_),

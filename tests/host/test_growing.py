@@ -28,6 +28,7 @@ N = "WEB-Dom-root"
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HostConfig:
     monkeypatch.setattr("dom0.volumes_files.PATIENCE_S", 0.2)
+    monkeypatch.setattr("dom0.growing.PATIENCE_S", 0.2)
     return HostConfig(
         name="files", libvirt="test:///default", volumes=str(tmp_path / "volumes"), run=str(tmp_path / "run")
     )
