@@ -70,6 +70,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "firewall.import": ("import a rule file: {}", "imported a rule file: {}"),
     "image.make": ("have {} made", "had {} made"),
     "image.kernel": ("take a kernel out of {}", "took a kernel out of {}"),
+    "machine.stages": ("do stages of {} again", "did stages of {} again"),
     "defaults.change": ("change what new machines get on {}", "changed what new machines get on {}"),
 }
 # The second half of any other action.

@@ -53,6 +53,10 @@ def look(config: HostConfig) -> None:
             "load": _load(host.figures.get("load", {}), state),
             "free_bytes": state.free_bytes,
             "free_memory_mib": state.free_memory_mib,
+            "places": {
+                place.name: {"size_bytes": place.size_bytes, "free_bytes": place.free_bytes}
+                for place in state.places.values()
+            },
             "imports": image_files.offered(config),
             "kernels": [asdict(kernel) for kernel in kernels.listed(config)],
         }

@@ -16,6 +16,7 @@ class MachinesConfig(AppConfig):
             changing,
             create_kinds,
             doctor_kinds,
+            drift,
             expected_kinds,
             expected_moves,
             figures_book,

@@ -9,7 +9,6 @@ from hosts.models import Job
 from machines import addresses, changing, size_checks
 from machines.models import Expected, Image, Machine, SiteDefaults
 
-MIB = 1 << 20
 RESERVED = ("localhost", "dom0")
 
 
@@ -27,10 +26,7 @@ def check_new(machine: Machine) -> None:
         "name": name_complaint(machine),
         "zone": zone_complaint(machine),
         "address": addresses.complaint(machine.zone, machine.address, name=machine.name),
-        "image": _image(machine),
-        "memory_mib": _memory(machine),
-        "root_mib": _root(machine),
-        "vcpus": "" if 1 <= machine.vcpus <= 64 else "A machine has 1 to 64 virtual CPUs. Use 1.",
+        **size_checks.of_machine(machine),
     }
     errors = {field: [says] for field, says in complaints.items() if says}
     if errors:
@@ -48,11 +44,9 @@ def check_image(image: Image) -> None:
 
 def check_defaults(defaults: SiteDefaults) -> None:
     """Raises ValidationError, a sentence a field."""
-    image = defaults.image
-    if image and image.host_id != defaults.host_id:
-        raise ValidationError({"image": [f"{image.name} is on {image.host}, not on {defaults.host}."]})
-    if image and defaults.root_mib < image.min_root_mib:
-        raise ValidationError({"root_mib": [_needs(image)]})
+    errors = {field: [says] for field, says in size_checks.of_defaults(defaults).items() if says}
+    if errors:
+        raise ValidationError(errors)
     defaults.full_clean(validate_unique=False, validate_constraints=False)
 
 
@@ -97,32 +91,3 @@ def zone_complaint(machine: Machine) -> str:
         return f"{zone.name} is on {zone.host}, not on {machine.host}."
     leaving = Job.objects.filter(kind="zone.delete", target_kind="zone", target_id=zone.pk, state__in=Job.OPEN).first()
     return f"Job {leaving.pk} deletes {zone.name}. Choose another zone, or cancel that job." if leaving else ""
-
-
-def _image(machine: Machine) -> str:
-    image = machine.image
-    if image.host_id != machine.host_id:
-        return f"{image.name} is on {image.host}, not on {machine.host}."
-    return "" if image.digest else f"{image.name} is not made yet. Wait for its job, or choose another image."
-
-
-def _memory(machine: Machine) -> str:
-    if machine.memory_mib < 16:
-        return "A machine needs at least 16 MB of memory. Use 64 or more."
-    free = machine.host.figures.get("free_memory_mib")
-    if free is not None and machine.memory_mib > free:
-        return f"{machine.memory_mib} MB are more than the {free} MB free on {machine.host}. Use {free} or less."
-    return ""
-
-
-def _root(machine: Machine) -> str:
-    if machine.root_mib < machine.image.min_root_mib:
-        return _needs(machine.image)
-    free = machine.host.figures.get("free_bytes")
-    if free is not None and machine.root_mib > free // MIB:
-        return f"{machine.root_mib} MB are more than the {free // MIB} MB free for volumes. Use {free // MIB} or less."
-    return ""
-
-
-def _needs(image: Image) -> str:
-    return f"{image.name} needs a root of at least {image.min_root_mib} MB. Use {image.min_root_mib} or more."

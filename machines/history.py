@@ -13,6 +13,7 @@ from machines.models import Machine
 # What an action did, and what it would have done.
 DEEDS = {
     "machine.create": ("Created", "Creation"),
+    "machine.stages": ("Stages done again", "Stages"),
     "machine.start": ("Started", "Start"),
     "machine.stop": ("Stopped", "Stop"),
     "machine.pause": ("Paused", "Pause"),
@@ -25,9 +26,9 @@ DEEDS = {
     "snapshot.restore": ("Restored to a snapshot", "Return to a snapshot"),
     "snapshot.delete": ("Snapshot deleted", "Deleting a snapshot"),
     "snapshot.expire": ("Expired snapshot removed", "Removing an expired snapshot"),
-    "machine.delete": ("Deleted", "Deletion"),
     "machine.limits": ("Limits changed", "Change of limits"),
     "machine.change": ("Changed", "Change"),
+    "machine.delete": ("Deleted", "Deletion"),
     "job.cancel": ("Job cancelled", "Cancelling the job"),
 }
 QUIET = ("job.approve", "job.go_on")  # part of their job's story

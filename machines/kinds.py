@@ -17,8 +17,8 @@ from dom0.probe import Scope
 from dom0.state import State
 from hosts.kinds import Kind, register
 from hosts.models import Job
-from machines import plan, services
-from machines.models import Boot, Expected, Machine, SiteDefaults, Snapshot
+from machines import plan, promises, services
+from machines.models import Boot, Machine, SiteDefaults, Snapshot
 from machines.specs import LOCKED, BootSpec, ImageSpec, LimitsSpec, MachineSpec, PlaceSpec, ZoneSpec
 
 LIMITS = tuple(field.name for field in fields(LimitsSpec))
@@ -27,19 +27,6 @@ PROJECT = str(Path(dom0.__file__).resolve().parents[1])
 
 def register_kinds() -> None:
     """Make the machine kinds known; called once at start-up."""
-    register(
-        Kind(
-            name="machine.create",
-            queue="work",
-            approval="own",
-            scope=scope_of,
-            plan=lambda job, state, config: plan.plan_create(spec_of_job(job, config), state),
-            locks=locks_of,
-            done=_created,
-            failed=_not_created,
-            undo=_undo_create,
-        )
-    )
     register(
         Kind(
             name="machine.delete",
@@ -74,10 +61,17 @@ def _power(name: str, planner: object) -> None:
     )
 
 
-def spec_of(machine: Machine, config: HostConfig, *, password: str = LOCKED) -> MachineSpec:
-    """The machine as the planner reads it, with everything it needs of its host, zone and image."""
+def spec_of(
+    machine: Machine, config: HostConfig, *, password: str = LOCKED, keys: tuple[str, ...] | None = None
+) -> MachineSpec:
+    """The machine as the planner reads it, with everything it needs of its host, zone and image.
+
+    `keys` spares asking for its SSH keys, where a plan does not depend on them.
+    """
     zone, image = machine.zone, machine.image
-    keys = machine.ssh_keys.filter(user__is_active=True).order_by("fingerprint", "pk")
+    if keys is None:
+        lines = machine.ssh_keys.filter(user__is_active=True).order_by("fingerprint", "pk")
+        keys = tuple(lines.values_list("line", flat=True))
     return MachineSpec(
         place=place_of(config),
         zone=ZoneSpec(name=zone.name, bridge=zone.bridge, gateway=zone.gateway, domain=zone.domain),
@@ -107,9 +101,10 @@ def spec_of(machine: Machine, config: HostConfig, *, password: str = LOCKED) -> 
         limits=LimitsSpec(**{name: getattr(machine, name) for name in LIMITS}),
         start_order=machine.start_order,
         on_crash=machine.on_crash,
-        keys=tuple(keys.values_list("line", flat=True)),
+        keys=keys,
         password=password,
         autostart=machine.autostart and machine.wanted == Machine.Wanted.RUNNING,
+        foreign=machine.adopted and not image.digest,
     )
 
 
@@ -129,14 +124,11 @@ def _boot(machine: Machine, config: HostConfig) -> BootSpec:
         name = SiteDefaults.objects.filter(host=machine.host_id).values_list("kernel", flat=True).first() or ""
     if not name:
         return BootSpec(how=machine.boot)
-    return BootSpec(
-        how=machine.boot, kernel=kernels.path_of(config, name), initrd=kernels.initrd_of(config, name)
-    )
+    return BootSpec(how=machine.boot, kernel=kernels.path_of(config, name), initrd=kernels.initrd_of(config, name))
 
 
 def place_of(config: HostConfig) -> PlaceSpec:
     return PlaceSpec(
-        grows_mounted=growing.may_online(),
         host=config.name,
         libvirt=config.libvirt,
         volumes=config.volumes,
@@ -144,6 +136,7 @@ def place_of(config: HostConfig) -> PlaceSpec:
         run=config.run,
         python=sys.executable,
         project=PROJECT,
+        grows_mounted=growing.may_online(),
     )
 
 
@@ -155,7 +148,8 @@ def machine_of(job: Job) -> Machine:
 
 
 def spec_of_job(job: Job, config: HostConfig) -> MachineSpec:
-    return spec_of(machine_of(job), config, password=job.args.get("password", LOCKED))
+    spec = spec_of(machine_of(job), config, password=job.args.get("password", LOCKED))
+    return promises.kept_of(spec, job)
 
 
 def scope_of(job: Job, config: HostConfig) -> Scope:
@@ -173,27 +167,6 @@ def _stop(job: Job, state: State, config: HostConfig) -> Plan:
 def _delete(job: Job, state: State, config: HostConfig) -> Plan:
     services.refuse_needed(machine_of(job))
     return plan.plan_delete(spec_of_job(job, config), state)
-
-
-def _created(job: Job) -> None:
-    now = timezone.now()
-    running = Machine.Observed.RUNNING
-    machine = Machine.objects.filter(pk=job.target_id).first()
-    if machine:
-        # What was kept for it is it now.
-        Expected.objects.filter(host=machine.host_id, address=machine.address).delete()
-    Machine.objects.filter(pk=job.target_id).update(built_at=now, observed=running, observed_at=now, since=now)
-
-
-def _not_created(job: Job) -> None:
-    """A wish that was taken back before anything was done goes with its job."""
-    job = Job.objects.get(pk=job.pk)
-    if job.state == Job.State.CANCELLED and not job.attempt:
-        Machine.objects.filter(pk=job.target_id, built_at=None).delete()
-
-
-def _undo_create(actor: Actor, job: Job) -> Job:
-    return services.machine_delete(actor, machine_of(job), reason=f"undo of job {job.pk}")
 
 
 def _deleted(job: Job) -> None:

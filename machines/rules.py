@@ -22,7 +22,7 @@ def refuse_strangers(spec: MachineSpec, state: State, *, begun: tuple[str, ...] 
 
     `begun` names what the very job that asks may have left half-done.
     """
-    for wanted in spec.volumes:
+    for wanted in () if spec.foreign else spec.volumes:
         volume = state.volumes.get(wanted.name)
         if volume and volume.machine != spec.uuid:
             whose = "belongs to another machine" if volume.machine else "was not made by Fridu"
@@ -147,18 +147,18 @@ def refuse_without_room(spec: MachineSpec, state: State, *, anew: bool = False) 
 
 def refuse_without_memory(spec: MachineSpec, state: State) -> None:
     """Raises Refused where a machine that is off wants more memory than is free."""
-    domain = state.domains.get(spec.name)
-    if not (domain and domain.running) and spec.memory_mib > state.free_memory_mib:
+    domain, free = state.domains.get(spec.name), max(0, state.free_memory_mib - spec.promised_mib)
+    if not (domain and domain.running) and spec.memory_mib > free:
+        besides = f" besides {spec.promised_mib} MB for machines about to start" if spec.promised_mib else ""
         raise Refused(
-            f"{spec.name} wants {spec.memory_mib} MB of memory; {state.free_memory_mib} MB are free "
-            f"on {spec.place.host}.",
+            f"{spec.name} wants {spec.memory_mib} MB of memory; {free} MB are free on {spec.place.host}{besides}.",
             note="Nothing was changed. Stop another machine, or give this one less memory.",
         )
 
 
 def refuse_without_kernel(spec: MachineSpec, state: State) -> None:
     """Raises Refused where the machine needs a kernel of its own and there is none it could start."""
-    if spec.place.lxc:
+    if spec.place.lxc or spec.foreign:
         return
     boot, host = spec.boot, spec.place.host
     if boot.how == "grub" and not spec.place.xen:
@@ -190,8 +190,20 @@ def refuse_without_bridge(spec: MachineSpec, state: State) -> None:
         )
 
 
+def refuse_without_its_definition(spec: MachineSpec, state: State) -> None:
+    """Raises Refused where a machine that something else made is not on the host: nobody here can define it."""
+    domain = state.domains.get(spec.name)
+    if domain is None or domain.uuid != spec.uuid:
+        raise Refused(
+            f"{spec.name} is not on {spec.place.host}, and Fridu did not make its definition.",
+            note="Nothing was changed. Define it again as it was (virsh define FILE), then go on.",
+        )
+
+
 def refuse_unfinished(spec: MachineSpec, state: State) -> None:
     """Raises Refused where the root filesystem is missing or was never finished."""
+    if spec.foreign:
+        return  # nobody here made it
     volume = state.volumes.get(spec.volume)
     if volume is None:
         raise Refused(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack
 
 from django.db import transaction
 
@@ -15,8 +15,9 @@ from audit.log import Actor, Thing
 from dom0.errors import Refused
 from hosts.models import Host, Job
 from hosts.services import job_create
-from machines import changing, checks, passwords
+from machines import changing, checks, create_sizes, modes, passwords
 from machines.addresses import drawn, free_addresses
+from machines.create_sizes import Sizes
 from machines.models import Image, Machine, SiteDefaults, verbs_on
 from machines.published import published
 from machines.specs import LOCKED, ROOT_HASH, UID_BLOCK
@@ -49,18 +50,18 @@ def machine_create(
     name: str,
     address: str,
     image: Image | None = None,
-    memory_mib: int | None = None,
-    root_mib: int | None = None,
-    vcpus: int | None = None,
     ssh_keys: Sequence[SSHKey] = (),
     root_hash: str = "",
+    stages: Mapping[str, str] | None = None,
     reason: str = "",
     approved: bool = False,
+    **sizes: Unpack[Sizes],
 ) -> Job:
-    """Save a new machine and ask for the job that makes it; what is None comes from the site's defaults.
+    """Save a new machine and ask for the job that makes it; what is None or left out comes from the site's defaults.
 
-    `root_hash` is the crypt(3) hash of a one-time password (`passwords.one_time`); without one root is locked.
-    Raises ValidationError by field, Refused, PermissionDenied.
+    `root_hash` is the crypt(3) hash of a one-time password (`passwords.one_time`); without one root is locked. `stages`
+    says what is to become of each (`machines.modes`), before what the defaults say. Raises ValidationError by field,
+    Refused, PermissionDenied.
     """
     check(actor, "machine.create")
     with transaction.atomic():
@@ -73,16 +74,19 @@ def machine_create(
             name=name,
             address=address,
             image=checks.image_or_default(image, defaults),
-            memory_mib=defaults.memory_mib if memory_mib is None else memory_mib,
-            root_mib=defaults.root_mib if root_mib is None else root_mib,
-            vcpus=defaults.vcpus if vcpus is None else vcpus,
-            uid_base=_free_uid_base(host),
+            uid_base=free_uid_base(host),
+            **create_sizes.settled(host, defaults, sizes),
         )
+        chosen = create_sizes.stages(defaults, stages or {})
+        machine.wanted = Machine.Wanted.RUNNING if modes.read(chosen).does("start") else Machine.Wanted.STOPPED
         checks.check_new(machine)
         machine.mac, machine.vif = drawn(host, machine.address)
         machine.full_clean()
         machine.save()
         machine.ssh_keys.set(ssh_keys)
+        args = {**facts_of(machine), "password": _password_name() if root_hash else LOCKED}
+        if chosen:
+            args["stages"] = chosen
         return job_create(
             actor,
             "machine.create",
@@ -90,7 +94,7 @@ def machine_create(
             title=f"Create {machine.name} in {zone.name}",
             target=thing_of(machine),
             reason=reason,
-            args={**facts_of(machine), "password": _password_name() if root_hash else LOCKED},
+            args=args,
             secrets={ROOT_HASH: root_hash} if root_hash else {},
             approved=approved,
         )
@@ -162,19 +166,22 @@ def image_add(
     return image
 
 
-def defaults_change(
-    actor: Actor, host: Host, *, image: Image | None, memory_mib: int, root_mib: int, vcpus: int
-) -> SiteDefaults:
-    """What a new machine on `host` gets where nobody says otherwise. Raises ValidationError, PermissionDenied."""
+def defaults_change(actor: Actor, host: Host, **changes: Any) -> SiteDefaults:
+    """What a new machine on `host` gets where nobody says otherwise: `changes` by field of SiteDefaults.
+
+    Raises ValidationError by field, PermissionDenied.
+    """
     check(actor, "defaults.change")
     with transaction.atomic():
         defaults = SiteDefaults.objects.filter(host=host).first() or SiteDefaults(host=host)
-        was = _defaults(defaults)
-        defaults.image, defaults.memory_mib, defaults.root_mib, defaults.vcpus = image, memory_mib, root_mib, vcpus
+        was = create_sizes.in_words(defaults)
+        for field in create_sizes.DEFAULTS:
+            if field in changes:
+                setattr(defaults, field, changes[field])
         checks.check_defaults(defaults)
         defaults.save()
         thing = Thing(kind="host", id=str(host.pk), text=host.name)
-        log.record(actor, "defaults.change", thing, data={"was": was, "is": _defaults(defaults)})
+        log.record(actor, "defaults.change", thing, data={"was": was, "is": create_sizes.in_words(defaults)})
     return defaults
 
 
@@ -264,7 +271,7 @@ def present(machine: Machine) -> Machine:
     return row
 
 
-def _free_uid_base(host: Host) -> int:
+def free_uid_base(host: Host) -> int:
     """The block after the highest one in use; once all are used up, the lowest gap."""
     taken = sorted(Machine.objects.filter(host=host).values_list("uid_base", flat=True))
     base = max(FIRST_UID, *(t + 2 * UID_BLOCK - 1 for t in taken)) // UID_BLOCK * UID_BLOCK if taken else FIRST_UID
@@ -277,12 +284,3 @@ def _free_uid_base(host: Host) -> int:
 def _password_name() -> str:
     """What tells one one-time password from another; says nothing of it."""
     return secrets.token_hex(6)
-
-
-def _defaults(defaults: SiteDefaults) -> dict[str, Any]:
-    return {
-        "image": defaults.image.name if defaults.image else None,
-        "memory_mib": defaults.memory_mib,
-        "root_mib": defaults.root_mib,
-        "vcpus": defaults.vcpus,
-    }

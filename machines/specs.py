@@ -155,6 +155,8 @@ class MachineSpec(EntrySpec):
     keys: tuple[str, ...] = ()
     password: str = LOCKED
     autostart: bool = True  # with the host, as long as it is wished running
+    promised_mib: int = 0  # of the host's free memory, to machines that were asked for before
+    foreign: bool = False  # made by something else: its definition and volumes stay as they are
 
     @property
     def volume(self) -> str:
