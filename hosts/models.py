@@ -24,6 +24,11 @@ class Host(models.Model):
         return self.name
 
     @property
+    def shared(self) -> bool:
+        """Whether its machines share its kernel (lxc), which then knows more of them."""
+        return str(self.facts.get("libvirt", "")).startswith("lxc:")
+
+    @property
     def fresh(self) -> bool:
         """Whether the host was looked at within the last 30 s."""
         return self.seen_at is not None and timezone.now() - self.seen_at < timedelta(seconds=30)

@@ -23,9 +23,11 @@ class Tab:
 
 TABS = (
     Tab(page="detail", label="Overview", action="machine.view"),
+    Tab(page="figures", label="Figures", action="machine.view"),
     Tab(page="snapshots", label="Snapshots", action="snapshot.view"),
     Tab(page="reinstall", label="Reinstall", action="machine.reinstall"),
     Tab(page="limits", label="Limits", action="machine.view"),
+    Tab(page="drift", label="Differences", action="machine.drift"),
     Tab(page="doctor", label="Diagnose", action="machine.doctor"),
 )
 

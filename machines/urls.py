@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.urls import path
 
 from machines import (
+    adopt_views,
     console_views,
     doctor_views,
     image_views,
@@ -31,6 +32,7 @@ urlpatterns = [
     path("<int:pk>/start/", views.start, name="start"),
     path("<int:pk>/stop/", views.stop, name="stop"),
     path("<int:pk>/restart/", views.reboot, name="reboot"),
+    path("<int:pk>/figures/", run_views.figures, name="figures"),
     path("<int:pk>/pause/", run_views.pause, name="pause"),
     path("<int:pk>/resume/", run_views.resume, name="resume"),
     path("<int:pk>/console/", console_views.console, name="console"),
@@ -38,6 +40,9 @@ urlpatterns = [
     path("<int:pk>/console/line/", console_views.console_line, name="console_line"),
     path("<int:pk>/keys/", views.key, name="key"),
     path("<int:pk>/password/", views.password, name="password"),
+    path("unknown/", adopt_views.unknown, name="unknown"),
+    path("unknown/<int:pk>/<uuid:uuid>/", adopt_views.adopt, name="adopt"),
+    path("<int:pk>/drift/", adopt_views.drift, name="drift"),
     path("<int:pk>/doctor/", doctor_views.doctor, name="doctor"),
     path("<int:pk>/limits/", limits_views.limits, name="limits"),
     path("<int:pk>/limits/change/", limits_views.limits_change, name="limits_change"),

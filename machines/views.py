@@ -19,12 +19,12 @@ from accounts.access import RULES
 from accounts.doors import UserRequest, actor_of, page
 from accounts.models import Owner
 from dom0.errors import Refused
-from hosts.models import Job
-from machines import bulks, services
+from hosts.models import Host, Job
+from machines import bulks, graphs, services
 from machines.forms import CreateForm, DeleteForm, KeysForm
 from machines.history import histories
 from machines.listing import LABELS, Filter, listing
-from machines.models import Machine, SiteDefaults
+from machines.models import Figures, Machine, SiteDefaults
 from machines.scenes import Scene, lent, scenes, volumes_of
 from machines.states import doing
 from machines.tabs import framed
@@ -58,8 +58,13 @@ def list_(request: UserRequest) -> HttpResponse:
     if not request.user.is_operator:
         return redirect("machines:mine")
     shown = listing(Machine.objects.visible_to(request.user), Filter.of(request.GET), request.GET.get("page"))
-    context = {"list": shown, "states": [(key, label) for key, label in LABELS.items() if key]}
+    context = {"unknown": unknown_count(), "list": shown, "states": [(key, label) for key, label in LABELS.items() if key]}
     return answer(request, "machines/list.html", {"rows": "machines/_rows.html"}, context)
+
+
+def unknown_count() -> int:
+    """How many machines the hosts have that are not in the panel."""
+    return sum(len(figures.get("unknown", ())) for figures in Host.objects.values_list("figures", flat=True))
 
 
 @page("machine.view")
@@ -114,6 +119,7 @@ def _show(request: UserRequest, machine: Machine, form: KeysForm | None = None, 
     if wants(request) == "live":
         return _live(request, scene, context)
     context["lent"] = lent(machine)
+    context["use"] = graphs.use(machine, Figures.objects.filter(machine=machine).defer("day").first())
     context["lines"] = histories([machine], HISTORY)[machine.pk]
     return answer(request, "machines/detail.html", {}, context, status=status)
 
