@@ -51,7 +51,8 @@ def plan_change(was: MachineSpec, spec: MachineSpec, state: State, *, on: bool, 
     if _apart(was, spec, state):
         _off(was, spec, draft)
         _moved(was, spec, draft)
-    _volumes(was, spec, draft)
+    if not spec.foreign:
+        _volumes(was, spec, draft)
     if _elsewhere(was, spec) or was.name != spec.name:
         settle.settle(spec, draft)
     stages.createvmconf(spec, draft)
@@ -137,7 +138,7 @@ def _volumes(was: MachineSpec, spec: MachineSpec, draft: Draft) -> None:
     if was.swap_mib != spec.swap_mib:
         change_stages.swap(spec, draft)
     log, there = _log(spec), draft.state.volumes.get(spec.volume_names[2])
-    if log and there and not there.unfinished:
+    if log and there and there.content and not there.unfinished:
         change_stages.grow(spec, draft, log)
         change_stages.fill(spec, draft, log)
     elif log:
