@@ -18,7 +18,13 @@ from audit.log import Actor
 USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason TEXT] [--host NAME]
 
   create vmname=NAME vmip=ADDRESS [vmram=MB] [vmroot=MB|5G] [vcpus=N] [zone=] [owner=] [image=] [keys=] [verbose=1]
+         [vmswap=MB] [vmlog=MB] [lvmvg=GROUP|none] [fs=ext4|ext3] [boot=host|image|grub] [kernel=FILE]
+         [autostart=yes|no] [order=N]
                           make a machine; the zone is found by the address, all else comes from the site's defaults
+         [STAGE=yes|no|force|only …]
+                          lvmcreate fscreate installroot tuneroot updateether createvmconf start, in this order:
+                          yes does it unless it is done, no leaves it out, force does it again, only does it alone;
+                          create vmname=NAME STAGE=… does the stages of a machine that exists again
   start|stop|reboot|delete NAME
   stop NAME --force       end it as if its power was cut; without, it is asked to power off and may take its time
   pause|resume NAME       let it stand still with its memory kept; let it go on
@@ -73,6 +79,10 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   vpn                     the admin VPN's peers
   vpn add NAME [user=] [address=]
                           let a user's device in; revoke NAME puts it out; write brings OpenVPN's whole list in line
+  adopt [NAME] [zone=] [owner=] [vmip=]
+                          machines on the host that are not in the panel; with a name: look after it from now on
+  drift NAME [restore|adopt|ignore]
+                          what differs on the host from the wish, and what shall become of it
   doctor [NAME]           why a machine can't be reached, one finding after the other; without NAME the host's health
   jobs                    the latest jobs
   job NUMBER              one job: its plan, its steps; asks about one that waits for approval

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from django.core.exceptions import PermissionDenied
-from netaddr import AddrFormatError, IPAddress
 
-from accounts.models import Owner, SSHKey
 from dom0.errors import Refused
+from fridu_site.cli import adopt as adopt_cli
 from fridu_site.cli import call as typed
 from fridu_site.cli import limits, run
-from fridu_site.cli.call import Call, Misunderstood
+from fridu_site.cli.call import Call
 from fridu_site.cli.change import change as change_
+from fridu_site.cli.create import create
 from fridu_site.cli.doctor import of_host, of_machine
 from fridu_site.cli.explain import explain, reach_
 from fridu_site.cli.firewall import firewall_
@@ -29,41 +28,8 @@ from hosts.models import Host, Job, JobStep
 from hosts.services import job_cancel, job_go_on
 from hosts.visibility import jobs_visible_to, may_mend
 from machines import services as machines
-from machines.models import Image, Machine
+from machines.models import Machine
 from ui import words
-from zones.models import Zone
-
-CREATE = ("vmname", "vmip", "vmram", "vmroot", "vcpus", "zone", "owner", "image", "keys")
-
-
-def create(call: Call) -> int:
-    """Make a machine."""
-    call.demand("machine.create")
-    given = dict(call.typed.pairs)
-    unknown = sorted(set(given) - set(CREATE))
-    if unknown:
-        raise Misunderstood(f"create knows no {unknown[0]}. It takes {', '.join(CREATE)}.")
-    for key in ("vmname", "vmip"):
-        if not given.get(key):
-            raise Misunderstood(f"create needs {key}, for example: fridu create vmname=xen-test vmip=10.10.1.4")
-    zone = _zone(call, given["vmip"], given.get("zone", ""))
-    owner = _owner(call, given.get("owner", ""))
-    job = machines.machine_create(
-        call.actor,
-        host=zone.host,
-        zone=zone,
-        owner=owner,
-        name=given["vmname"],
-        address=given["vmip"],
-        image=_named(Image, zone.host, given["image"]) if given.get("image") else None,
-        memory_mib=typed.mib(given["vmram"], "vmram") if "vmram" in given else None,
-        root_mib=typed.mib(given["vmroot"], "vmroot") if "vmroot" in given else None,
-        vcpus=typed.count(given["vcpus"], "vcpus") if "vcpus" in given else None,
-        ssh_keys=_keys(owner, given.get("keys")),
-        reason=call.typed.reason,
-        approved=call.typed.yes,
-    )
-    return follow(call, job)
 
 
 def start(call: Call) -> int:
@@ -161,6 +127,8 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "address": lambda call: address_(call, lambda: _host(call)),
     "vpn": lambda call: vpn_(call, _host(call)),
     "image": lambda call: image_(call, _host(call)),
+    "adopt": lambda call: adopt_cli.adopt(call, _host(call)),
+    "drift": lambda call: adopt_cli.drift(call, machine_(call, "machine.drift")),
     "doctor": lambda call: (
         of_machine(call, machine_(call, "machine.doctor")) if call.typed.words else of_host(call, _host(call))
     ),
@@ -190,49 +158,3 @@ def machine_(call: Call, action: str) -> Machine:
     if Machine.objects.visible_to(call.user).filter(**named).exists():
         raise PermissionDenied(f"You may see {name}, but not {call.typed.verb} it.")
     raise PermissionDenied(f"There is no machine called {name}.")
-
-
-def _zone(call: Call, address: str, name: str) -> Zone:
-    zones = Zone.objects.select_related("host")
-    zones = zones.filter(host__name=call.typed.host) if call.typed.host else zones
-    try:
-        wanted = IPAddress(address)
-    except (AddrFormatError, ValueError) as error:
-        raise Misunderstood(f"vmip={address} is no address. Say for example vmip=10.10.1.4") from error
-    found = [z for z in zones if (z.name == name if name else wanted in z.network)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise Refused("Several hosts have such a zone.", note="Say which with --host NAME.")
-    there = ", ".join(f"{zone.name} ({zone.cidr})" for zone in zones)
-    missing = f"There is no zone called {name}." if name else f"No zone holds {address}."
-    raise Refused(missing, note=f"The zones are {there}." if there else "Create a zone first, or import a rule file.")
-
-
-def _owner(call: Call, name: str) -> Owner:
-    owner = Owner.objects.filter(name=name).first() if name else Owner.objects.filter(person=call.user).first()
-    if owner is None:
-        missing = f"There is no owner called {name}." if name else f"{call.user} owns nothing of their own."
-        raise Refused(missing, note="Say whose the machine is with owner=NAME; the People page lists them.")
-    return owner
-
-
-def _named(model: Any, host: Host, name: str) -> Any:
-    found = model.objects.filter(host=host, name=name).first()
-    if found is None:
-        there = ", ".join(model.objects.filter(host=host).values_list("name", flat=True))
-        raise Refused(f"{host} has no image called {name}.", note=f"It has {there}." if there else "Add one first.")
-    return found
-
-
-def _keys(owner: Owner, names: str | None) -> list[SSHKey]:
-    """The keys that open the new machine: all of its owner's person unless named; keys=none for none."""
-    mine = list(SSHKey.objects.filter(user=owner.person_id)) if owner.person_id else []
-    if names is None or names == "none":
-        return mine if names is None else []
-    wanted = [name for name in names.split(",") if name]
-    found = [key for key in mine if key.name in wanted]
-    if len(found) != len(set(wanted)):
-        there = ", ".join(key.name for key in mine) or "none"
-        raise Refused(f"{owner} has no such key.", note=f"The keys are: {there}.")
-    return found
