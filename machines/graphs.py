@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from django.db.models import F
 from django.utils import timezone
 
 from machines import series
-from machines.models import Figures, Machine
+from machines.models import Figures, Machine, MachineQuerySet
 from machines.series import Sample
 from ui import sparks, words
 
@@ -75,14 +76,18 @@ def use(machine: Machine, figures: Figures | None, span: str = "hour") -> Use:
     return Use(span=span, graphs=[graph for graph in graphs if graph.curves], at=at, fresh=fresh)
 
 
-def short(machine: Machine, kept: dict[str, list[int]] | None) -> str:
-    """In one line: "CPU 3 %, memory 40 of 64 MB"; "" where nothing is known. `kept` is `Figures.now`."""
-    latest = series.samples([kept["sample"]]) if kept and "sample" in kept else []
+def short(machine: Machine) -> tuple[str, str] | None:
+    """For a list: "3 %" and "40 of 64 MB"; None where nothing is known now. `machine` brings `used` (see `with_used`)."""
+    kept = getattr(machine, "used", None) or {}
+    latest = series.samples([kept["sample"]]) if "sample" in kept else []
     if not latest or timezone.now().timestamp() - latest[0].at > STALE_S:
-        return ""
-    sample = latest[0]
-    memory = _memory(machine)(sample.memory_mib)
-    return f"CPU {_percent(machine)(sample.cpu)}, memory {memory}"
+        return None
+    return _percent(machine)(latest[0].cpu), _memory(machine)(latest[0].memory_mib)
+
+
+def with_used(machines: MachineQuerySet) -> MachineQuerySet:
+    """The machines, each with what `short` needs: no query more, and not their rings."""
+    return machines.annotate(used=F("figures__now"))
 
 
 def numbers(*uses: Use) -> list[tuple[str, str, list[tuple[str, str]]]]:

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts.models import Owner
 from hosts.models import Job
+from machines import graphs
 from machines.models import Machine, MachineQuerySet
 from machines.published import Published, published
 from machines.states import Rank, Shown, left_trouble, notable_jobs, shown
@@ -90,6 +91,11 @@ class Row:
     services: list[Published]
 
     @property
+    def used(self) -> tuple[str, str] | None:
+        """What it uses now of its processors and its memory."""
+        return graphs.short(self.machine)
+
+    @property
     def ports(self) -> str:
         """The published ports in short: "22, 80, 443 +2"; of several addresses each with its own."""
         several = len({service.address for service in self.services}) > 1
@@ -162,7 +168,7 @@ def listing(all_machines: MachineQuerySet, wish: Filter, number: str | None) -> 
     if wish.state:
         ranked = ranked.filter(rank__in=STATES[wish.state])
     order = ("name",) if wish.sort == "name" else ("rank", "name")
-    ranked = ranked.select_related("zone", "owner", "host").order_by(*order, "pk")
+    ranked = graphs.with_used(ranked).select_related("zone", "owner", "host").order_by(*order, "pk")
     paginator = _Counted(ranked, PER_PAGE, total=counts[wish.state or "all"])
     page = paginator.get_page(number)
     page.object_list = _rows(list(page.object_list), jobs)

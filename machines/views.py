@@ -26,6 +26,7 @@ from machines.history import histories
 from machines.listing import LABELS, Filter, listing
 from machines.models import Figures, Machine, SiteDefaults
 from machines.scenes import Scene, lent, scenes, volumes_of
+from machines.specs import short_digest
 from machines.states import doing
 from machines.tabs import framed
 from ui.htmx import answer, wants
@@ -75,20 +76,25 @@ def mine(request: UserRequest) -> HttpResponse:
     machines = Machine.objects.visible_to(request.user).select_related("host", "zone", "owner", "image")
     own = Owner.objects.filter(Q(person=request.user) | Q(members=request.user))
     lent = Case(When(owner__in=own, then=Value(0)), default=Value(1))
-    machines = machines.prefetch_related("ssh_keys__user").annotate(lent=lent).order_by("lent", "name")
+    machines = graphs.with_used(machines).prefetch_related("ssh_keys__user")
+    machines = machines.annotate(lent=lent).order_by("lent", "name")
     page_ = Paginator(machines, MINE_PER_PAGE).get_page(request.GET.get("page"))
     seen = scenes(request.user, list(page_.object_list))
-    digest = "+".join(scene.digest for scene in seen)
-    if wants(request) == "cards" and request.GET.get("seen") == digest:
+    states = "+".join(scene.digest for scene in seen)
+    used = [graphs.short(scene.machine) for scene in seen]
+    digest = f"{states}~{short_digest(repr(used))}"
+    before = request.GET.get("seen", "")
+    if wants(request) == "cards" and before == digest:
         return HttpResponse(status=204)
     lately = histories([scene.machine for scene in seen], LATELY)
     context = {
         "page": page_,
-        "cards": [(scene, lately[scene.machine.pk]) for scene in seen],
+        "cards": [(scene, lately[scene.machine.pk], use) for scene, use in zip(seen, used, strict=True)],
         "digest": digest,
         "keys": request.user.ssh_keys.all(),
         "working": any(scene.working for scene in seen),
-        "fragment": wants(request) == "cards",
+        # New figures alone are no news for whoever listens.
+        "fragment": wants(request) == "cards" and before.partition("~")[0] != states,
         "stale": next((scene.machine.host for scene in seen if scene.stale), None),
     }
     return answer(request, "machines/mine.html", {"cards": "machines/_cards.html"}, context)

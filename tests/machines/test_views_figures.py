@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from machines import graphs
-from machines.models import Figures
+from machines.models import Figures, Machine
 from machines.series import Sample, row
 
 pytestmark = pytest.mark.django_db
@@ -100,9 +100,33 @@ def test_the_parts_that_ask_again_are_parts_and_as_guarded_as_the_page(
 
 
 def test_in_one_line_for_a_list(web_dom, figures):
-    assert graphs.short(web_dom, figures.now) == f"CPU 10 %, memory 40 of {web_dom.memory_mib} MB"
-    assert graphs.short(web_dom, {}) == ""
-    assert graphs.short(web_dom, None) == ""
+    (machine,) = graphs.with_used(Machine.objects.all())
+    assert graphs.short(machine) == ("10 %", f"40 of {web_dom.memory_mib} MB")
+    Figures.objects.all().delete()
+    (machine,) = graphs.with_used(Machine.objects.all())
+    assert graphs.short(machine) is None
+
+
+def test_lists_say_it_with_no_query_more(client, fulup, dominig, web_dom, figures):
+    client.force_login(dominig)
+    mine = client.get("/machines/mine/").content.decode()
+    assert f"CPU 10 %, memory 40 of {web_dom.memory_mib} MB" in mine
+    client.force_login(fulup)
+    assert f'40 of {web_dom.memory_mib} MB<span class="sub">CPU 10 %' in client.get("/machines/").content.decode()
+
+
+def test_new_figures_alone_are_sent_and_not_spoken(client, dominig, web_dom, figures):
+    client.force_login(dominig)
+    page = client.get("/machines/mine/").content.decode()
+    seen = re.search(r'name="seen" value="([^"]+)"', page)[1]
+    asked = {"HX-Request": "true", "HX-Target": "cards"}
+    assert client.get("/machines/mine/", {"seen": seen}, headers=asked).status_code == 204
+    Figures.objects.update(now={"sample": [figures.now["sample"][0], 990, *figures.now["sample"][2:]]})
+    part = client.get("/machines/mine/", {"seen": seen}, headers=asked).content.decode()
+    assert "CPU 99 %" in part
+    assert 'id="said"' not in part
+    Machine.objects.update(observed="stopped")
+    assert 'id="said"' in client.get("/machines/mine/", {"seen": seen}, headers=asked).content.decode()
 
 
 def test_percent_are_of_all_its_processors(web_dom, figures):
