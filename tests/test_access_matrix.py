@@ -40,7 +40,7 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
     from firewall.render import files
     from firewall.rows import site_of
     from firewall.specs import as_dict
-    from machines.models import Expected
+    from machines.models import Expected, Snapshot
     from zones.models import VpnPeer
 
     key = SSHKey.objects.create(user=dominig, name="laptop", line="ssh-ed25519 AAAA", fingerprint="SHA256:x")
@@ -78,9 +78,14 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
     kept = Expected.objects.create(
         host=host, zone=zones["zFulup"], name="Old", address="10.10.1.9", mac="aa:bb:cc:dd:ee:09", vif="fr0a0a0109"
     )
+    snapshot = Snapshot.objects.create(
+        machine=web_dom, label="before", image=image, taken_by=dominig, taken_at=timezone.now()
+    )
     token = services.user_link(Actor(id=fulup.pk, name="fulup"), brendan)
     return {
         "machines": {"pk": web_dom.pk},
+        "machines:snapshot_restore": {"pk": web_dom.pk, "kept": snapshot.pk},
+        "machines:snapshot_delete": {"pk": web_dom.pk, "kept": snapshot.pk},
         "machines:image_delete": {"pk": image.pk},
         "machines:image_kernel": {"pk": image.pk},
         "zones": {"pk": zones["zDominig"].pk},
