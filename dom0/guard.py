@@ -128,9 +128,9 @@ def _beat(fd: int) -> None:
 def _beat_once(fd: int) -> None:
     with contextlib.suppress(OSError):  # a full disk: it does its work all the same
         os.pwrite(fd, f"{trial.boot_time():020.3f}\n".encode(), 0)
-    if address := os.environ.get("NOTIFY_SOCKET"):  # systemd's watchdog
+    if address := os.environ.get("NOTIFY_SOCKET"):  # systemd, which counts from the first one on
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.sendto(b"WATCHDOG=1", address.replace("@", "\0", 1))
+            manager.sendto(b"READY=1\nWATCHDOG=1", address.replace("@", "\0", 1))
 
 
 def beating(config: HostConfig) -> tuple[str, ...]:

@@ -169,7 +169,7 @@ def test_a_beat_tells_systemds_watchdog(tmp_path: Path, monkeypatch: pytest.Monk
         manager.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         guard._beat_once(beat.fileno())
-        assert manager.recv(100) == b"WATCHDOG=1"
+        assert manager.recv(100) == b"READY=1\nWATCHDOG=1"
     assert abs(float((tmp_path / "beat").read_text()) - trial.boot_time()) < 5
 
 
