@@ -34,6 +34,7 @@ DEEDS: dict[str, tuple[str, str]] = {
     "job.go_on": ("go on with the job for {}", "went on with the job for {}"),
     "machine.console": ("use the console of {}", "opened the console of {}"),
     "machine.key": ("choose the SSH keys on {}", "chose the SSH keys on {}"),
+    "machine.change": ("change {}", "changed {}"),
     "machine.limits": ("set the limits of {}", "set the limits of {}"),
     "machine.expect": ("change the {}", "changed the {}"),
     "machine.password": ("set a one-time root password on {}", "set a one-time root password on {}"),

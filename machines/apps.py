@@ -13,6 +13,7 @@ class MachinesConfig(AppConfig):
         from machines import (
             adopt_kinds,
             change_kinds,
+            change_views,
             changing,
             create_kinds,
             doctor_kinds,
@@ -57,5 +58,6 @@ class MachinesConfig(AppConfig):
         visibility.register("snapshot", snapshot_watch.jobs_of)
         visibility.register("diagnosis", offering.jobs_of)
         registry.search(offering.find)
+        registry.fragment("job.plan", change_views.before_and_after)
         registry.attention(offering.needs)
         registry.attention(snapshot_watch.needs)

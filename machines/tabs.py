@@ -26,6 +26,7 @@ TABS = (
     Tab(page="figures", label="Figures", action="machine.view"),
     Tab(page="snapshots", label="Snapshots", action="snapshot.view"),
     Tab(page="reinstall", label="Reinstall", action="machine.reinstall"),
+    Tab(page="settings", label="Settings", action="machine.change"),
     Tab(page="limits", label="Limits", action="machine.view"),
     Tab(page="drift", label="Differences", action="machine.drift"),
     Tab(page="doctor", label="Diagnose", action="machine.doctor"),

@@ -4,6 +4,7 @@ from django.urls import path
 
 from machines import (
     adopt_views,
+    change_views,
     console_views,
     doctor_views,
     image_views,
@@ -44,6 +45,7 @@ urlpatterns = [
     path("unknown/<int:pk>/<uuid:uuid>/", adopt_views.adopt, name="adopt"),
     path("<int:pk>/drift/", adopt_views.drift, name="drift"),
     path("<int:pk>/doctor/", doctor_views.doctor, name="doctor"),
+    path("<int:pk>/settings/", change_views.settings, name="settings"),
     path("<int:pk>/limits/", limits_views.limits, name="limits"),
     path("<int:pk>/limits/change/", limits_views.limits_change, name="limits_change"),
     path("<int:pk>/snapshots/", snapshot_views.snapshots, name="snapshots"),
