@@ -13,6 +13,7 @@ import libvirt
 
 from dom0 import domain_memory, files
 from dom0.errors import CommandFailed, FriduError, Refused
+from dom0.found import Found, looked_at
 from dom0.host import HostConfig
 from dom0.state import Domain
 
@@ -72,7 +73,6 @@ def free_memory_mib(config: HostConfig) -> int:
     return _asked(config, "free memory", ANSWER_S, lambda link: int(link.getFreeMemory()) // MIB)
 
 
-def network_inside(config: HostConfig, uuid: str) -> str:
 def definitions(config: HostConfig, names: Collection[str]) -> dict[str, Found]:
     """What libvirt keeps of those domains, by name; "*" stands for all. Raises CommandFailed."""
 
@@ -100,6 +100,7 @@ def _defined(domain: Any) -> Found:
     )
 
 
+def network_inside(config: HostConfig, uuid: str) -> str:
     """The path of a running lxc machine's network namespace; "" where it has none. Raises CommandFailed, Refused."""
 
     def work(link: Any) -> str:

@@ -21,6 +21,7 @@ class Scope:
 
     volumes: tuple[str, ...] = ()
     domains: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()  # definitions, by domain's name; "*" for all
     goldens: tuple[str, ...] = ()  # image digests
     kernels: tuple[str, ...] = ()  # paths of kernels and initrds
     archives: tuple[str, ...] = ()  # file names in the images folder
@@ -64,9 +65,16 @@ def _domains(config: HostConfig, names: Collection[str]) -> Facts:
     return domains.look(config, names)
 
 
+def _found(config: HostConfig, names: Collection[str]) -> Facts:
+    from dom0 import domains
+
+    return domains.definitions(config, names)
+
+
 READERS: dict[str, Reader] = {
     "volumes": volumes.look_each,
     "domains": _domains,
+    "found": _found,
     "goldens": _each(golden.look),
     "kernels": _each(lambda _, path: kernels.fact(path)),
     "archives": _each(_archive),

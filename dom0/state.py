@@ -8,6 +8,8 @@ from ipaddress import IPv4Network
 from types import MappingProxyType
 from typing import Any
 
+from dom0.found import Found
+
 from dom0.kernel_image import Kernel
 
 
@@ -133,6 +135,7 @@ class State:
     volumes: Mapping[str, Volume] = field(default_factory=_none)  # by name
     places: Mapping[str, Place] = field(default_factory=_none)  # volume groups by name
     domains: Mapping[str, Domain] = field(default_factory=_none)  # by name
+    found: Mapping[str, Found] = field(default_factory=_none)  # definitions, by domain's name
     goldens: Mapping[str, Golden] = field(default_factory=_none)  # by image digest
     kernels: Mapping[str, BootFile] = field(default_factory=_none)  # by path, initrds as well
     archives: Mapping[str, int] = field(default_factory=_none)  # size in bytes by file name in the images folder

@@ -60,3 +60,5 @@ def _used(figures: Mapping[str, Any]) -> Iterator[Fact]:
         yield Fact(label="Their processors", text=f"{machines['cpu'] / 1000:.1f} busy", mono=False)
         yield Fact(label="Their network", text=net, mono=False)
         yield Fact(label="Their disks", text=disk, mono=False)
+    names = ", ".join(one["name"] for one in figures.get("unknown", ()))
+    yield Fact(label="Not in the panel", text=names, mono=False)

@@ -28,6 +28,10 @@ DEEDS = {
     "snapshot.expire": ("Expired snapshot removed", "Removing an expired snapshot"),
     "machine.limits": ("Limits changed", "Change of limits"),
     "machine.change": ("Changed", "Change"),
+    "machine.adopt": ("Adopted", "Adoption"),
+    "machine.drift": ("Differences settled", "Settling of differences"),
+    "machine.check": ("Filesystem checked", "Check of its filesystem"),
+    "machine.rescue": ("Rescue", "Rescue"),
     "machine.delete": ("Deleted", "Deletion"),
     "job.cancel": ("Job cancelled", "Cancelling the job"),
 }

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from accounts.models import User
-from hosts.models import Job
+from hosts.models import Host, Job
 from machines.models import Machine
 from ui.registry import Attention, Found
 
@@ -37,6 +37,7 @@ def needs(request: HttpRequest) -> Iterator[Attention]:
     user = cast(User, request.user)
     if not user.is_operator:
         return
+    yield from _strangers()
     busy = Job.objects.filter(target_kind="machine", state__in=Job.OPEN).values("target_id")
     built = Machine.objects.visible_to(user).exclude(built_at=None).exclude(pk__in=busy).select_related("zone")
     for machine in built.filter(observed=Machine.Observed.MISSING).order_by("-since")[:LIMIT]:
@@ -46,6 +47,15 @@ def needs(request: HttpRequest) -> Iterator[Attention]:
             text=f"{machine.address} in {machine.zone.name}. Your wish stands; what was found differs.",
             url=reverse("machines:detail", args=(machine.pk,)),
         )
+    for machine in built.exclude(drift={}).exclude(observed=Machine.Observed.MISSING).order_by("name")[:LIMIT]:
+        if machine.drift["digest"] != machine.ignored_drift:
+            what = ", ".join(item["what"] for item in machine.drift["items"])
+            yield Attention(
+                state="wait",
+                title=f"{machine.name} differs on the host",
+                text=f"Not as wished: {what}. Somebody changed it there.",
+                url=reverse("machines:drift", args=(machine.pk,)),
+            )
     fell = built.filter(observed=Machine.Observed.STOPPED, wanted=Machine.Wanted.RUNNING)
     for machine in fell.order_by("-since")[:LIMIT]:
         yield Attention(
@@ -54,6 +64,19 @@ def needs(request: HttpRequest) -> Iterator[Attention]:
             text="Somebody shut it down from inside, or it crashed. It is meant to run.",
             url=reverse("machines:detail", args=(machine.pk,)),
         )
+
+
+def _strangers() -> Iterator[Attention]:
+    """Machines on a host that are not in the panel."""
+    for host in Host.objects.all():
+        if names := [one["name"] for one in host.figures.get("unknown", ())]:
+            count = f"{len(names)} machines on {host} are" if len(names) > 1 else f"A machine on {host} is"
+            yield Attention(
+                state="wait",
+                title=f"{count} not in the panel",
+                text=f"{', '.join(names[:4])}{' …' if len(names) > 4 else ''}: nobody looks after it here.",
+                url=reverse("machines:unknown"),
+            )
 
 
 def jobs_of(user: User, action: str) -> Q:

@@ -31,7 +31,7 @@ def looked_at(spec: MachineSpec) -> dict[str, object]:
     return {
         "volumes": spec.volume_names,
         "domains": (spec.name,),
-        "goldens": (spec.golden,),
+        "goldens": (spec.golden,) if spec.image.digest else (),
         "archives": (spec.image.archive,),
         "kernels": spec.boot.files,
         "files": (

@@ -99,6 +99,17 @@ class Scene:
         return f"Belongs to {self.machine.owner.name}, who lets you {', '.join(deeds) or 'see it'}."
 
     @property
+    def drifted(self) -> bool:
+        """Whether something on the host differs from the wish, and nobody said to leave that alone."""
+        drift = self.machine.drift
+        return bool(drift) and drift["digest"] != self.machine.ignored_drift and not self.missing and not self.working
+
+    @property
+    def drift_words(self) -> str:
+        """What differs, in short: "memory, disks"."""
+        return ", ".join(item["what"] for item in self.machine.drift.get("items", ()))
+
+    @property
     def stale(self) -> bool:
         return not self.machine.host.fresh
 
@@ -106,7 +117,7 @@ class Scene:
     def digest(self) -> str:
         """Changes when the live part of the page would read differently."""
         job = f"{self.job.pk}{self.job.state}" if self.job else ""
-        return f"{self.shown.digest}-{job}-{'stale' if self.stale else 'fresh'}-{self.machine.observed}"
+        return f"{self.shown.digest}-{job}-{'stale' if self.stale else 'fresh'}-{self.machine.observed}-{self.drifted}"
 
     def standing(self, keys: Iterable[SSHKey]) -> str:
         """Changes when what stands below the live part would read differently: log in, ports, keys, deletion.

@@ -196,6 +196,11 @@ def elements(verb: str, those: list[Member]) -> Command:
 def createvmconf(spec: MachineSpec, draft: Draft, *, again: bool = False) -> None:
     """Plan that libvirt knows it as wished; `again`: is told though it does."""
     domain = draft.state.domains.get(spec.name)
+    if spec.foreign:
+        rules.refuse_without_its_definition(spec, draft.state)
+        draft.so("createvmconf", f"The definition of {spec.name} stays as it was found")
+        autostart(spec, draft, on=spec.autostart)
+        return
     digest = definition.definition_digest(spec)
     if domain and domain.definition == digest and not again:
         draft.so("createvmconf", f"libvirt knows {spec.name}")

@@ -52,6 +52,10 @@ DOINGS = {
     "snapshot.expire": Doing(noun="removal of an expired snapshot", now="losing an expired snapshot"),
     "machine.limits": Doing(noun="change of limits", now="getting its limits"),
     "machine.change": Doing(noun="change", now="being changed"),
+    "machine.adopt": Doing(noun="adoption", now="being adopted"),
+    "machine.drift": Doing(noun="settling of differences", now="being put back as wished"),
+    "machine.check": Doing(noun="filesystem check", now="having its filesystem checked"),
+    "machine.rescue": Doing(noun="rescue", now="being rescued"),
     "machine.delete": Doing(noun="deletion", now="being deleted"),
 }
 

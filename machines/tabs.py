@@ -29,6 +29,7 @@ TABS = (
     Tab(page="settings", label="Settings", action="machine.change"),
     Tab(page="limits", label="Limits", action="machine.view"),
     Tab(page="drift", label="Differences", action="machine.drift"),
+    Tab(page="stages", label="Stages", action="machine.stages"),
     Tab(page="doctor", label="Diagnose", action="machine.doctor"),
 )
 

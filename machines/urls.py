@@ -6,6 +6,7 @@ from machines import (
     adopt_views,
     change_views,
     console_views,
+    create_views,
     doctor_views,
     image_views,
     limits_views,
@@ -53,5 +54,6 @@ urlpatterns = [
     path("<int:pk>/snapshots/<int:kept>/restore/", snapshot_views.snapshot_restore, name="snapshot_restore"),
     path("<int:pk>/snapshots/<int:kept>/delete/", snapshot_views.snapshot_delete, name="snapshot_delete"),
     path("<int:pk>/reinstall/", reinstall_views.reinstall, name="reinstall"),
+    path("<int:pk>/stages/", create_views.stages, name="stages"),
     path("<int:pk>/delete/", views.delete, name="delete"),
 ]

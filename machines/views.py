@@ -172,7 +172,7 @@ def create(request: UserRequest) -> HttpResponse:
 
 
 def _create(request: UserRequest, form: CreateForm) -> Job:
-    wish = dict(form.cleaned_data)
+    wish = form.wish()
     return services.machine_create(actor_of(request), host=wish["zone"].host, **wish)
 
 

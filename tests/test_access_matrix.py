@@ -30,6 +30,12 @@ QUERY = dict.fromkeys(("firewall:cell", "firewall:cell_restore"), "?source=zFulu
 PRIVATE = {"accounts:key_remove": "dominig"}
 SEEN_NOT_DONE = {("hosts:job_approve", "fulup"): "only who asked for it approves a machine's plan"}
 
+STRANGER = {
+    "name": "Lost", "uuid": "6b1b36c5-3a7f-4ad1-9c3f-0d7a0f1f6c11", "kind": "lxc", "running": True, "ours": False,
+    "memory_mib": 64, "vcpus": 1, "cards": [{"mac": "aa:bb:cc:dd:09:09", "bridge": "xen-br1", "vif": "frlost"}],
+    "volumes": ["/srv/lost"], "more": {},
+}  # fmt: skip
+
 pytestmark = pytest.mark.django_db
 
 
@@ -78,12 +84,15 @@ def world(db, fulup, dominig, brendan, agnes, host, zones, image, web_dom):
     kept = Expected.objects.create(
         host=host, zone=zones["zFulup"], name="Old", address="10.10.1.9", mac="aa:bb:cc:dd:ee:09", vif="fr0a0a0109"
     )
+    host.figures["unknown"] = [STRANGER]
+    host.save()
     snapshot = Snapshot.objects.create(
         machine=web_dom, label="before", image=image, taken_by=dominig, taken_at=timezone.now()
     )
     token = services.user_link(Actor(id=fulup.pk, name="fulup"), brendan)
     return {
         "machines": {"pk": web_dom.pk},
+        "machines:adopt": {"pk": host.pk, "uuid": STRANGER["uuid"]},
         "machines:snapshot_restore": {"pk": web_dom.pk, "kept": snapshot.pk},
         "machines:snapshot_delete": {"pk": web_dom.pk, "kept": snapshot.pk},
         "machines:image_delete": {"pk": image.pk},

@@ -27,6 +27,7 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
                           create vmname=NAME STAGE=… does the stages of a machine that exists again
   start|stop|reboot|delete NAME
   stop NAME --force       end it as if its power was cut; without, it is asked to power off and may take its time
+  figures NAME            what it uses now, on average, at most: of the last hour and day
   pause|resume NAME       let it stand still with its memory kept; let it go on
   snapshot take NAME LABEL [expires=7d|12h|2027-01-31] [note=] [room=MB]
                           keep its root as it is now; room= for what changes later, in a volume group (else: for all)

@@ -110,6 +110,7 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "stop": stop,
     "reboot": reboot,
     "pause": lambda call: run.pause(call, machine_(call, "machine.pause")),
+    "figures": lambda call: run.figures(call, machine_(call, "machine.view")),
     "resume": lambda call: run.resume(call, machine_(call, "machine.resume")),
     "delete": delete,
     "change": lambda call: change_(call, machine_(call, "machine.change")),

@@ -12,6 +12,7 @@ from accounts.access import may_somewhere
 from audit import log
 from audit.log import Actor, Thing
 from tests.browser.faces import every_face
+from tests.test_access_matrix import STRANGER
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -37,6 +38,8 @@ def things(fulup, isp, web_dom, zones):
     from hosts.models import Job
     from zones.models import VpnPeer
 
+    isp.figures["unknown"] = [STRANGER]
+    isp.save()
     entry = log.record(Actor(id=fulup.pk, name="fulup"), "machine.start", Thing(kind="machine", id="1", text="WEB-Dom"))
     job = Job.objects.create(
         kind="machine.create", host=isp, title="Create X", target_kind="machine", target_id=0, target_text="X",
@@ -57,6 +60,7 @@ def things(fulup, isp, web_dom, zones):
         "zones:address_remove": zones["zDominig"].external_id,
         "zones:vpn_revoke": VpnPeer.objects.create(host=isp, user=fulup, name="fulup-laptop", address="10.10.95.2").pk,
         "machines": web_dom.pk,
+        "machines:adopt": (isp.pk, STRANGER["uuid"]),
         "firewall:revision": Revision.objects.get().pk,
         "firewall:again": Revision.objects.get().pk,
         "firewall:change": PublishedService.objects.first().pk,
@@ -77,7 +81,8 @@ def paths(user, things):
         action = getattr(view, "access", None)
         if action and not may_somewhere(user, action):
             continue
-        args = [things.get(name) or things[name.partition(":")[0]]] if converters else []
+        thing = (things.get(name) or things[name.partition(":")[0]]) if converters else ()
+        args = (thing if isinstance(thing, tuple) else (thing,)) if converters else ()
         yield name, reverse(name, args=args)
 
 
