@@ -12,7 +12,9 @@ from netaddr import IPAddress
 
 from accounts.models import Owner, SSHKey, User, name_grammar
 from hosts.models import Host
+from machines import create_sizes, modes
 from machines.models import Image, Machine, SiteDefaults
+from machines.sizes_forms import SizesFields, kernel_value
 from ui import words
 from ui.forms import TYPED, Taking
 from zones.models import Zone
@@ -47,9 +49,10 @@ class KeyChoice(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
         return f"{obj.user.get_username()}, {obj.name}  {obj.fingerprint}"
 
 
-class CreateForm(Taking, forms.Form):
+class CreateForm(Taking, SizesFields):
     """A new machine: name and address; all else from the site's defaults."""
 
+    CALLED = {"boot": "kernel", "stages": "lvmcreate"}
     name = forms.CharField(
         max_length=31,
         validators=[name_grammar],
@@ -97,6 +100,15 @@ class CreateForm(Taking, forms.Form):
     memory_mib = forms.IntegerField(required=False, min_value=16, max_value=1 << 20, label="Memory, MB")
     root_mib = forms.IntegerField(required=False, min_value=16, max_value=1 << 26, label="Root volume, MB")
     vcpus = forms.IntegerField(required=False, min_value=1, max_value=64, label="vCPUs")
+    autostart = forms.BooleanField(required=False, initial=True, label="Start it with the host")
+    start_order = forms.IntegerField(
+        required=False,
+        min_value=0,
+        max_value=32767,
+        label="Place in the order",
+        help_text="Lower starts first.",
+        widget=forms.NumberInput(attrs={"placeholder": "100"}),
+    )
     reason = forms.CharField(
         required=False,
         max_length=200,
@@ -104,10 +116,11 @@ class CreateForm(Taking, forms.Form):
         help_text="Stands in the audit log and on the job.",
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
-    SIZES = ("zone", "image", "memory_mib", "root_mib", "vcpus")
+    SIZES = ("zone", "image", *create_sizes.SIZES, "start_order")
 
     def __init__(self, *args: Any, user: User, defaults: SiteDefaults | None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+        super().__init__(*args, chosen=defaults.stages if defaults else None, **kwargs)
+        self.offer(list(Host.objects.all()), defaults, empty=True)
         owner = self._owner()
         keys = cast(KeyChoice, self.fields["ssh_keys"])
         keys.queryset = keys_for(owner, user)
@@ -126,13 +139,26 @@ class CreateForm(Taking, forms.Form):
     def _say_defaults(self, defaults: SiteDefaults) -> None:
         image = cast("forms.ModelChoiceField[Image]", self.fields["image"])
         image.empty_label = f"The default: {defaults.image}" if defaults.image else "There is no default; choose one"
-        for name in ("memory_mib", "root_mib", "vcpus"):
+        for name in ("memory_mib", "root_mib", "vcpus", "swap_mib", "log_mib"):
             self.fields[name].widget.attrs["placeholder"] = str(getattr(defaults, name))
 
     @property
     def opened(self) -> bool:
         """Whether the sizes must be in sight: somebody changed or mistook one."""
-        return any(self[name].errors or self[name].value() for name in self.SIZES)
+        named = [self[name] for name in self.SIZES if name in self.fields]
+        return any(bound.errors or bound.value() for bound in named) or not self["autostart"].value()
+
+    @property
+    def stages_opened(self) -> bool:
+        """Whether somebody chose something for a stage."""
+        return any(bound.errors or (bound.value() or "yes") != "yes" for bound in self.stages)
+
+    def wish(self) -> dict[str, Any]:
+        """What was typed, as services.machine_create takes it."""
+        named = ("name", "address", "owner", "ssh_keys", "zone", "image", "memory_mib", "root_mib", "vcpus")
+        wish = {name: self.cleaned_data[name] for name in (*named, "autostart", "start_order", "reason")}
+        stages = {stage: self.cleaned_data.get(stage) or "yes" for stage in modes.STAGES}
+        return wish | self.sizes() | {"stages": stages}
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
@@ -277,16 +303,34 @@ class ImageBuildForm(Taking, forms.Form):
     suite = forms.ChoiceField(choices=[("bookworm", "Debian 12, bookworm"), ("trixie", "Debian 13, trixie")])
 
 
-class DefaultsForm(Taking, forms.ModelForm):  # type: ignore[type-arg]
+class DefaultsForm(Taking, SizesFields):
     """What a new machine gets where nobody says otherwise."""
 
-    class Meta:
-        model = SiteDefaults
-        fields = ("image", "memory_mib", "root_mib", "vcpus")
-        labels = {"memory_mib": "Memory, MB", "root_mib": "Root volume, MB", "vcpus": "vCPUs"}
+    CALLED = {"boot": "kernel", "stages": "lvmcreate"}
+    image = forms.ModelChoiceField(
+        Image.objects.none(), required=False, empty_label="None: each new machine names its own"
+    )
+    memory_mib = forms.IntegerField(min_value=16, max_value=1 << 20, label="Memory, MB")
+    root_mib = forms.IntegerField(min_value=16, max_value=1 << 26, label="Root volume, MB")
+    vcpus = forms.IntegerField(min_value=1, max_value=64, label="vCPUs")
+    field_order = ("image", "memory_mib", "root_mib", "vcpus")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, instance: SiteDefaults, **kwargs: Any) -> None:
+        super().__init__(*args, chosen=instance.stages, **kwargs)
+        self.offer([instance.host], instance, empty=False)
         image = cast("forms.ModelChoiceField[Image]", self.fields["image"])
-        image.queryset = Image.objects.filter(host=self.instance.host_id)
-        image.empty_label = "None: each new machine names its own"
+        image.queryset = Image.objects.filter(host=instance.host_id)
+        now = {name: getattr(instance, name) for name in create_sizes.DEFAULTS if name in self.fields}
+        now |= {"image": instance.image_id, "kernel": kernel_value(instance.boot, instance.kernel)}
+        self.initial = {**now, **self.initial}
+
+    @property
+    def stages_opened(self) -> bool:
+        return any(bound.errors or (bound.value() or "yes") != "yes" for bound in self.stages)
+
+    def changes(self) -> dict[str, Any]:
+        """What was typed, by field of SiteDefaults."""
+        data = {name: self.cleaned_data[name] for name in ("image", "memory_mib", "root_mib", "vcpus")}
+        empty = {"volume_group": "", "swap_mib": 0, "log_mib": 0, "filesystem": "ext4", "boot": "host", "kernel": ""}
+        chosen = {field: value for field, value in self.sizes().items() if value is not None}
+        return data | empty | chosen | {"stages": self.chosen()}

@@ -142,7 +142,7 @@ def defaults_change(request: UserRequest) -> HttpResponse:
     if not form.is_valid():
         return _show(request, defaults_form=form)
     try:
-        services.defaults_change(actor_of(request), defaults.host, **form.cleaned_data)
+        services.defaults_change(actor_of(request), defaults.host, **form.changes())
     except ValidationError as error:
         form.take(error)
         return _show(request, defaults_form=form)
