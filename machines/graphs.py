@@ -77,7 +77,7 @@ def use(machine: Machine, figures: Figures | None, span: str = "hour") -> Use:
 
 
 def short(machine: Machine) -> tuple[str, str] | None:
-    """For a list: "3 %" and "40 of 64 MB"; None where nothing is known now. `machine` brings `used` (see `with_used`)."""
+    """For a list: "3 %" and "40 of 64 MB"; None where nothing is known now. The machine comes from `with_used`."""
     kept = getattr(machine, "used", None) or {}
     latest = series.samples([kept["sample"]]) if "sample" in kept else []
     if not latest or timezone.now().timestamp() - latest[0].at > STALE_S:

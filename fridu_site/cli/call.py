@@ -84,6 +84,7 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
                           machines on the host that are not in the panel; with a name: look after it from now on
   drift NAME [restore|adopt|ignore]
                           what differs on the host from the wish, and what shall become of it
+  check NAME [repair]     the filesystem of a machine that is off; repair mends what needs no question
   doctor [NAME]           why a machine can't be reached, one finding after the other; without NAME the host's health
   jobs                    the latest jobs
   job NUMBER              one job: its plan, its steps; asks about one that waits for approval

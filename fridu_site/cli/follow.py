@@ -7,7 +7,7 @@ import time
 from accounts.models import User
 from dom0.errors import Refused, StalePlan
 from fridu_site.cli.call import Call
-from fridu_site.cli.ways import way_on
+from fridu_site.cli.ways import forced, way_on
 from hosts.models import Job, JobStep
 from hosts.services import job_approve, job_cancel
 from hosts.visibility import may_approve
@@ -112,7 +112,7 @@ def _end(call: Call, job: Job) -> int:
     if job.state not in GOOD:
         failed = job.steps.filter(state=JobStep.State.FAILED).first()
         where = f"at {failed.stage}: " if failed else ""
-        raise JobStopped(f"{where}{job.message} (job {job.pk})", note=job.note)
+        raise JobStopped(f"{where}{job.message} (job {job.pk})", note=" ".join(part for part in (job.note, forced(job)) if part))
     call.say("--")
     if job.state == Job.State.NOTHING:
         call.say(f"{job.title}: already so, nothing was done. Job {job.pk}.")

@@ -14,7 +14,7 @@ from fridu_site.cli import limits, run
 from fridu_site.cli.call import Call
 from fridu_site.cli.change import change as change_
 from fridu_site.cli.create import create
-from fridu_site.cli.doctor import of_host, of_machine
+from fridu_site.cli.doctor import check_of, of_host, of_machine
 from fridu_site.cli.explain import explain, reach_
 from fridu_site.cli.firewall import firewall_
 from fridu_site.cli.follow import follow, show_plan, stage
@@ -130,6 +130,7 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "image": lambda call: image_(call, _host(call)),
     "adopt": lambda call: adopt_cli.adopt(call, _host(call)),
     "drift": lambda call: adopt_cli.drift(call, machine_(call, "machine.drift")),
+    "check": lambda call: check_of(call, machine_(call, "machine.check")),
     "doctor": lambda call: (
         of_machine(call, machine_(call, "machine.doctor")) if call.typed.words else of_host(call, _host(call))
     ),

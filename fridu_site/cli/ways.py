@@ -33,6 +33,12 @@ def way_on(job: Job) -> str:
     return ""
 
 
+def forced(job: Job) -> str:
+    """What ends a machine that did not power off in time; "" for every other job."""
+    asked = job.kind == "machine.stop" and job.state in Job.RESUMABLE and not job.args.get("force")
+    return f"To force it off: fridu stop {job.target_text} --force" if asked else ""
+
+
 def _in_the_way(call: Call) -> Job | None:
     seen = jobs_visible_to(call.user)
     line = call.typed

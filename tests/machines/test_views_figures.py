@@ -37,10 +37,11 @@ def test_the_first_page_says_what_it_uses_now_and_draws_the_hour(client, dominig
     client.force_login(dominig)
     page = client.get(f"/machines/{web_dom.pk}/").content.decode()
     assert "What it uses" in page
-    assert '<p class="stat"><span>CPU</span><b>10 %</b></p>' in page
+    plain = " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    assert "CPU 10 % average 13 %" in plain
     assert f"40 of {web_dom.memory_mib} MB" in page
-    assert "in 1 Mbit/s, out 0 kbit/s" in page
-    assert "read 0 B/s, written 2 kB/s" in page
+    assert "Network in 1 Mbit/s out dashed 0 kbit/s" in plain
+    assert "Disk read 0 B/s written dashed 2 kB/s" in plain
     assert page.count('<svg class="spark"') == 4
     assert re.search(r'aria-label="CPU over the last hour: now 10 %; highest 16 % at \d\d:\d\d"', page)
 
