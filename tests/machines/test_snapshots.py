@@ -54,7 +54,13 @@ def test_its_owner_takes_one_and_the_log_says_so(web_dom, dominig):
     job = snapshot_services.snapshot_take(actor_of(dominig), web_dom, "before", expires=expiry("7d"), note=" update ")
     row = Snapshot.objects.get()
     assert (job.kind, job.state, job.args["label"]) == ("snapshot.take", "planning", "before")
-    assert (row.label, row.note, row.taken_by, row.image, row.taken_at) == ("before", "update", dominig, web_dom.image, None)
+    assert (row.label, row.note, row.taken_by, row.image, row.taken_at) == (
+        "before",
+        "update",
+        dominig,
+        web_dom.image,
+        None,
+    )
     assert timedelta(days=6) < row.expires - timezone.now() <= timedelta(days=7)
     end(job)
     row.refresh_from_db()
@@ -212,7 +218,10 @@ def test_an_image_that_cannot_be_had_is_refused_at_once(change, says, web_dom, f
 
 
 def test_one_that_is_not_there_or_going_is_not_restored(web_dom, fulup, kept):
-    for change, says in (({"deleting": True}, "is being deleted"), ({"deleting": False, "taken_at": None}, "never finished")):
+    for change, says in (
+        ({"deleting": True}, "is being deleted"),
+        ({"deleting": False, "taken_at": None}, "never finished"),
+    ):
         Snapshot.objects.update(**change)
         with pytest.raises(Refused, match=says):
             snapshot_services.snapshot_restore(actor_of(fulup), kept)
