@@ -112,7 +112,8 @@ def _end(call: Call, job: Job) -> int:
     if job.state not in GOOD:
         failed = job.steps.filter(state=JobStep.State.FAILED).first()
         where = f"at {failed.stage}: " if failed else ""
-        raise JobStopped(f"{where}{job.message} (job {job.pk})", note=" ".join(part for part in (job.note, forced(job)) if part))
+        note = f"{job.note} {forced(job)}".strip()
+        raise JobStopped(f"{where}{job.message} (job {job.pk})", note=note)
     call.say("--")
     if job.state == Job.State.NOTHING:
         call.say(f"{job.title}: already so, nothing was done. Job {job.pk}.")

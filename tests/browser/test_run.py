@@ -73,9 +73,7 @@ def test_the_graphs_ask_again_and_show_what_is_new(page_as, dominig, used):
     card = page.locator("#use")
     line = [int(timezone.now().timestamp()) + 60, 930, 77, 0, 0, 0, 0]
     Figures.objects.update(now={"sample": line})
-    page.evaluate(
-        "htmx.trigger('#use', 'htmx:trigger'); htmx.ajax('GET', document.querySelector('#use').getAttribute('hx-get'), '#use')"
-    )
+    page.evaluate("htmx.ajax('GET', document.querySelector('#use').getAttribute('hx-get'), '#use')")
     expect(card.get_by_text("93 %")).to_be_visible()
     assert card.locator("svg.spark").count() == 4
 
