@@ -163,6 +163,8 @@ def _sentences(error: ValidationError) -> tuple[str, str]:
     if not hasattr(error, "error_dict"):
         return " ".join(error.messages), ""
     names = {"name": "vmname", "address": "vmip", "memory_mib": "vmram", "root_mib": "vmroot", "__all__": ""}
+    names |= {"swap_mib": "vmswap", "log_mib": "vmlog", "start_order": "order"}
+    names |= {"volume_group": "lvmvg", "filesystem": "fs"}
     said = [
         f"{names.get(field, field)}: {' '.join(texts)}".removeprefix(": ")
         for field, texts in error.message_dict.items()

@@ -109,7 +109,7 @@ inside = ssh("10.10.2.4", "cat /root/note; hostname; grep 127.0.1.1 /etc/hosts")
 names = [n for n in left() if "Mail" in n]
 m = machine("Post")
 same = (m.uuid, m.mac, m.vif, m.address, m.pk) == (before.uuid, before.mac, before.vif, before.address, before.pk)
-files = sorted(Path(n).name for n in left() if "/" in n and "/machines/" not in n)
+files = sorted(Path(n).name for n in left() if "/" in n and "/machines/" not in n and "/autostart/" not in n)
 kind = Job.objects.get(kind="machine.change", args__after={"Name": "Post"})
 from machines.change_services import undo
 back = undo(actor(), kind, m)
