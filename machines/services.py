@@ -78,6 +78,8 @@ def machine_create(
             **create_sizes.settled(host, defaults, sizes),
         )
         chosen = create_sizes.stages(defaults, stages or {})
+        modes.read(chosen)
+        chosen = {stage: mode for stage, mode in chosen.items() if mode != "force"}  # nothing was done yet
         machine.wanted = Machine.Wanted.RUNNING if modes.read(chosen).does("start") else Machine.Wanted.STOPPED
         checks.check_new(machine)
         machine.mac, machine.vif = drawn(host, machine.address)

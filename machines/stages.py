@@ -72,9 +72,9 @@ def fscreate(spec: MachineSpec, draft: Draft, wanted: VolumeSpec, *, anew: str =
     if done and anew in ("", volume.anew):
         draft.so("fscreate", f"{wanted.name} holds {wanted.content}")
         return
-    lost = bool(volume.content or volume.root) and volume.unfinished != "formatting"
-    if lost and not anew:
+    if not anew and (volume.content or volume.root) and volume.unfinished != "formatting":
         rules.refuse_formatted(volume)
+    lost = anew not in ("", volume.anew)  # killed on the way or not: the step reads the same until it is done
     if lost:
         rules.refuse_running(spec, draft.state, f"formatting {wanted.name}")
     args = (("volume", wanted.name), ("machine", spec.uuid), ("type", wanted.content), ("fs_uuid", wanted.fs_uuid))
