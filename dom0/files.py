@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,8 @@ def write_atomic(path: str, content: str, mode: int = 0o644) -> None:
     """Replace `path` with `content` (UTF-8): temporary file in the same folder, fsync, rename, fsync the folder."""
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.urandom(4).hex()}")
+    _sweep(target)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}-{os.urandom(4).hex()}")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(fd, "wb") as file:
@@ -35,7 +37,17 @@ def remove(path: str) -> None:
     target = Path(path)
     target.unlink(missing_ok=True)
     if target.parent.exists():
+        _sweep(target)
         sync_folder(target.parent)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what writers of this file left who were killed before their rename; one that lives goes on."""
+    begun = re.compile(rf"\.{re.escape(target.name)}\.(\d+)-[0-9a-f]{{8}}")
+    for path in target.parent.iterdir():
+        found = begun.fullmatch(path.name)
+        if found and not Path("/proc", found[1]).exists():
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:
