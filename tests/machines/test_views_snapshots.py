@@ -80,7 +80,7 @@ def test_in_a_volume_group_it_says_how_full_one_is_and_what_ran_full_is_not_offe
     Machine.objects.update(volume_group="vg0")
     Snapshot.objects.update(percent=83.2)
     text = owner.get(page(web_dom)).content.decode()
-    assert "83 %" in text
+    assert "83&nbsp;%" in text
     assert "filling" in text
     assert "Room for changes" in text
     Snapshot.objects.update(percent=100)
