@@ -81,6 +81,8 @@ def _note(before: Machine, after: Machine, field: str) -> str:
     match field:
         case "name":
             return f"{OFF} Its volumes, DHCP, DNS and host name follow." if runs else "Volumes, DHCP and DNS follow."
+        case "address" if before.zone_id != after.zone_id:
+            return ""
         case "zone" | "address":
             return f"{OFF} It gets the address by DHCP." if runs else "It gets the address by DHCP when it starts."
         case "swap_mib":
