@@ -26,13 +26,13 @@ class Box:
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
 
-    def do(self, code: str) -> Any:
+    def do(self, code: str, timeout_s: float = 300) -> Any:
         done = subprocess.run(
             enter.inside(self.layout, str(PYTHON), "-m", "tests.host.life"),
             input=code,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=timeout_s,
             env={"PATH": os.environ["PATH"], "HOME": "/root"},
         )
         assert done.returncode == 0, done.stderr
