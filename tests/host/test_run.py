@@ -148,3 +148,38 @@ for m in list(Machine.objects.all()):
     assert "First is not started: it wants 64 MB of memory, 0 MB are free beside what the host keeps" in tight[0]
     assert now, mended
     assert mended[0] == "First is started."
+
+
+def test_figures_say_what_a_load_inside_really_did(box: Box, mail: str):
+    found = box.do("""
+from machines.models import Figures
+m = machine("Mail")
+answers(m.address, 22, b"SSH")
+def booked():
+    box_ = Host.objects.get()
+    box_.figures.setdefault("machines", {})["at"] = 1
+    box_.save()
+    watch.look(config)
+    row = Figures.objects.get(machine=m)
+    return row.now.get("sample"), row.at.timestamp()
+booked()
+time.sleep(1.5)
+idle, began = booked()
+spin = "t=$(($(date +%s) + 4)); while [ $(date +%s) -lt $t ]; do :; done"
+ssh(m.address, "dd if=/dev/urandom of=/root/big bs=1M count=12 2>/dev/null; sync; " + spin)
+blob = subprocess.run(("ssh", "-i", "/root/life-key", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+    "-o", "BatchMode=yes", "-o", "LogLevel=ERROR", f"root@{m.address}", "cat /root/big"), capture_output=True, timeout=60)
+busy, ended = booked()
+seconds = ended - began
+out = [idle, [part * seconds for part in busy[1:2] + busy[3:]], busy[2], len(blob.stdout), seconds]
+""")
+    idle, (cpu, net_in, net_out, _, written), memory, sent, seconds = found
+    mib = 1 << 20
+    assert sent == 12 * mib
+    assert 12 * mib <= net_out <= 14 * mib, "what it sent is neither lost nor counted twice"
+    assert net_in < mib
+    assert 12 * mib <= written <= 20 * mib, "what it wrote reached its disk once, with the filesystem's own"
+    assert 1500 <= cpu <= 1000 * seconds + 500, "four seconds of counting, on a box with others"
+    assert 0 < memory <= 64
+    assert idle[1] < 500
+    assert idle[3] < 100_000
