@@ -94,7 +94,7 @@ def _defined(domain: Any) -> Found:
     running, _ = _state(domain)
     return looked_at(
         domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE),
-        domain.XMLDesc(0) if running else "",
+        live_mib=domain_memory.now(domain)[0] if running else 0,
         running=running,
         autostart=bool(domain.isPersistent() and domain.autostart()),
     )

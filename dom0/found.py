@@ -6,7 +6,6 @@ whoever defined it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -15,7 +14,6 @@ from xml.etree import ElementTree
 NAMESPACE = "{https://fridu.org/xmlns/machine/1}"
 _KIB = {"b": 1 / 1024, "bytes": 1 / 1024, "k": 1, "KiB": 1, "KB": 1, "M": 1024, "MiB": 1024, "MB": 1024,
         "G": 1 << 20, "GiB": 1 << 20, "GB": 1 << 20}  # fmt: skip
-_CURRENT = re.compile(r"<currentMemory unit=['\"](\w+)['\"]>(\d+)<")
 LONGEST = 200  # characters of a name or path that are believed
 
 
@@ -77,15 +75,9 @@ def _read(xml: str) -> Found:
     )
 
 
-def looked_at(xml: str, live: str, *, running: bool, autostart: bool) -> Found:
-    """What a look at the host found: its lasting definition, and the one it runs by ("" where it does not)."""
-    return replace(read(xml), running=running, autostart=autostart, live_mib=current_mib(live) if running else 0)
-
-
-def current_mib(xml: str) -> int:
-    """The memory a definition gives at this moment; 0 where it says nothing."""
-    said = _CURRENT.search(xml)
-    return int(int(said[2]) * _KIB.get(said[1], 1) / 1024) if said else 0
+def looked_at(xml: str, *, running: bool, autostart: bool, live_mib: int) -> Found:
+    """What a look at the host found: its lasting definition, and what it has now."""
+    return replace(read(xml), running=running, autostart=autostart, live_mib=live_mib)
 
 
 def _text(domain: ElementTree.Element, path: str) -> str:
@@ -113,7 +105,7 @@ def _card(element: ElementTree.Element) -> Card:
 
 
 def _volumes(domain: ElementTree.Element) -> Iterator[str]:
-    for tag in ("root", "log"):
+    for tag in ("root", "log", "own"):
         for each in domain.iterfind(f"metadata//{NAMESPACE}{tag}"):
             yield each.get("volume", "")[:LONGEST]
     for source in domain.iterfind("devices/disk/source"):

@@ -65,11 +65,12 @@ class Complaint(Exception):
 
 
 class Root(NamedTuple):
-    """A machine's volume, its root or its log, and where it goes."""
+    """A machine's volume, its root or another, and where it goes; one that `may_fail` keeps it not from starting."""
 
     volume: str
     mount: str
     uid_base: int
+    may_fail: bool = False
 
 
 def read(xml: bytes) -> tuple[Root, ...]:
@@ -87,6 +88,8 @@ def read(xml: bytes) -> tuple[Root, ...]:
     try:
         root = Root(found.attrib["volume"], found.attrib["mount"], int(found.attrib["uid_base"]))
         all_of_it = (root,) if log is None else (root, Root(log.attrib["volume"], log.attrib["mount"], root.uid_base))
+        for own in domain.iterfind(f"metadata//{{{NAMESPACE}}}own"):  # rescue: what it is rescued from may be broken
+            all_of_it = (*all_of_it, Root(own.attrib["volume"], own.attrib["mount"], root.uid_base, may_fail=True))
     except (KeyError, ValueError) as error:
         raise Complaint(f"The machine's metadata lacks or garbles {error}.") from error
     for path in (path for volume in all_of_it for path in volume[:2]):
@@ -119,7 +122,12 @@ def prepare_all(volumes: Sequence[Root]) -> None:
     try:
         for volume in volumes:
             new = not mounted_volume(volume.mount)
-            prepare(volume)
+            try:
+                prepare(volume)
+            except (Complaint, OSError):
+                if not volume.may_fail:
+                    raise
+                os.makedirs(volume.mount, mode=0o711, exist_ok=True)  # empty: its own check comes first
             mounted += [volume] if new else []
     except (Complaint, OSError):
         release_all(mounted)

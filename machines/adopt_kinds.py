@@ -1,4 +1,4 @@
-"""The job kinds `machine.adopt` and `machine.drift`: a machine that is there is looked after; what differs is settled."""
+"""The job kinds `machine.adopt` (a machine that is there is looked after) and `machine.drift` (it is put back)."""
 
 from __future__ import annotations
 

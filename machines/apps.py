@@ -28,6 +28,7 @@ class MachinesConfig(AppConfig):
             observe,
             offering,
             reinstall_kinds,
+            rescue_kinds,
             run_kinds,
             snapshot_kinds,
             snapshot_watch,
@@ -48,6 +49,7 @@ class MachinesConfig(AppConfig):
         limits_kinds.register_kinds()
         snapshot_kinds.register_kinds()
         reinstall_kinds.register_kinds()
+        rescue_kinds.register_kinds()
         run_kinds.register_kinds()
         register_follower(moves.FOLLOWER)
         register_follower(expected_moves.FOLLOWER)

@@ -14,6 +14,8 @@ NAMESPACE = "https://fridu.org/xmlns/machine/1"
 VIF_SCRIPT = "vif-bridge"
 #: How a guest names its disks and its console.
 DISKS = {"root": "a", "swap": "b", "log": "c"}
+#: Where a rescued lxc machine has its own root.
+OWN_ROOT = "/mnt/root"
 CMDLINE = "root=/dev/{root} ro console={console}"
 
 _LXC = """\
@@ -132,11 +134,12 @@ def disk(spec: MachineSpec, kind: str) -> str:
 
 
 def _domain(spec: MachineSpec, definition: str) -> str:
+    volumes = (spec.rescue_root, *spec.volumes) if spec.rescue else spec.volumes
     common = {
         "name": escape(spec.name),
         "uuid": spec.uuid,
         "namespace": NAMESPACE,
-        "volume": quoteattr(spec.volume_path),
+        "volume": quoteattr(volumes[0].path),
         "definition": definition,
         "memory_mib": spec.memory_mib,
         "vcpus": spec.vcpus,
@@ -146,14 +149,29 @@ def _domain(spec: MachineSpec, definition: str) -> str:
     }
     if spec.place.lxc:
         mount = quoteattr(spec.mount)
-        return _LXC.format(**common, **_log(spec), mount=mount, uid_base=spec.uid_base, block=UID_BLOCK)
+        beside = _own(spec) if spec.rescue else _log(spec)
+        return _LXC.format(**common, **beside, mount=mount, uid_base=spec.uid_base, block=UID_BLOCK)
     return _GUEST.format(
         **common,
         **(_xen() if spec.place.xen else _qemu()),
         **_boot(spec),
         on_crash=spec.on_crash,
-        disks="".join(_disk(spec, volume.kind, volume.path) for volume in spec.volumes),
+        disks="".join(_disk(spec, name, each.path) for name, each in zip(_names(spec), volumes, strict=False)),
     )
+
+
+def _names(spec: MachineSpec) -> list[str]:
+    """What the guest calls its disks, in the order of its volumes; rescued, each is one further."""
+    if spec.rescue:
+        return [f"{'xvd' if spec.place.xen else 'vd'}{letter}" for letter in "abcd"]
+    return [disk(spec, volume.kind) for volume in spec.volumes]
+
+
+def _own(spec: MachineSpec) -> dict[str, str]:
+    """An lxc machine's own root while it is rescued: libvirt's hook mounts it, it is shown as /mnt/root."""
+    path, mount = quoteattr(spec.volume_path), quoteattr(spec.own_mount)
+    at = _VAR_LOG.format(mount=mount).replace('"/var/log"', f'"{OWN_ROOT}"')
+    return {"log": f"\n      <fridu:own volume={path} mount={mount}/>", "var_log": at}
 
 
 def _log(spec: MachineSpec) -> dict[str, str]:
@@ -199,7 +217,7 @@ def _boot(spec: MachineSpec) -> dict[str, str]:
     }
 
 
-def _disk(spec: MachineSpec, kind: str, path: str) -> str:
+def _disk(spec: MachineSpec, name: str, path: str) -> str:
     """A volume as it lies, a device or an image file; under Xen dom0's kernel serves both."""
     block = bool(spec.volume_group)
     if spec.place.xen:
@@ -211,6 +229,6 @@ def _disk(spec: MachineSpec, kind: str, path: str) -> str:
         driver=driver,
         source="dev" if block else "file",
         path=quoteattr(path),
-        name=disk(spec, kind),
+        name=name,
         bus="xen" if spec.place.xen else "virtio",
     )

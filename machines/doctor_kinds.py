@@ -1,4 +1,7 @@
-"""The job kind `machine.doctor`: the host is only looked at; each step's output is a verdict (dom0.verdicts)."""
+"""The job kinds `machine.doctor` (the host is only looked at) and `machine.check` (the filesystem of one that is off).
+
+Each step's output is a verdict (dom0.verdicts).
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from dom0.probe import Scope
 from dom0.state import State
 from hosts.kinds import Kind, register
 from hosts.models import Job, JobStep
-from machines.kinds import machine_of, spec_of
+from machines import plan_check
+from machines.kinds import locks_of, machine_of, spec_of, spec_of_job
 from machines.models import Machine
 from machines.plan_doctor import Patient, plan_doctor
 from machines.published import Published, published
@@ -26,6 +30,27 @@ def register_kinds() -> None:
             locks=lambda job: (),
         )
     )
+
+    register(
+        Kind(
+            name="machine.check",
+            queue="work",
+            approval="none",
+            scope=_check_scope,
+            plan=_check,
+            locks=locks_of,
+        )
+    )
+
+
+def _check_scope(job: Job, config: HostConfig) -> Scope:
+    return Scope(**plan_check.looked_at(spec_of_job(job, config)))  # type: ignore[arg-type]
+
+
+def _check(job: Job, state: State, config: HostConfig) -> Plan:
+    done = job.steps.filter(stage=plan_check.STAGE, state=JobStep.State.DONE).exists()
+    spec = spec_of_job(job, config)
+    return plan_check.plan_check(spec, state, repair=bool(job.args.get("repair")), done=done)
 
 
 def _plan(job: Job, state: State, config: HostConfig) -> Plan:

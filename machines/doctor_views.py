@@ -10,6 +10,7 @@ from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
 from hosts import diagnosis
 from machines import doctor_services as services
+from machines.models import Machine
 from machines.plan_doctor import LOOKS
 from machines.scenes import scenes
 from machines.tabs import framed
@@ -31,5 +32,24 @@ def doctor(request: UserRequest, pk: int) -> HttpResponse:
     if wants(request) == "diagnosis" and request.GET.get("seen") == found["seen"]:
         return HttpResponse(status=204)
     (scene,) = scenes(request.user, [machine])
-    context = {**framed(request.user, scene, "doctor"), **found, "asks": [look.asks for look in LOOKS]}
+    checked = services.latest_check(machine)
+    context = {
+        **framed(request.user, scene, "doctor"),
+        **found,
+        "asks": [look.asks for look in LOOKS],
+        "checked": checked,
+        "check_lines": diagnosis.lines(checked) if checked else [],
+        "may_check": machine.observed == Machine.Observed.STOPPED and scene.working is None,
+    }
     return answer(request, "machines/doctor.html", {"diagnosis": "hosts/_diagnosis.html"}, context)
+
+
+@page("machine.check", methods=("POST",))
+def check(request: UserRequest, pk: int) -> HttpResponse:
+    """Have the filesystem of a machine that is off looked at, or repaired."""
+    machine = machine_for(request, pk, "machine.check")
+    try:
+        services.machine_check(actor_of(request), machine, repair=request.POST.get("do") == "repair")
+    except Refused as error:
+        messages.error(request, f"{error.message} {error.note}".strip())
+    return redirect("machines:doctor", pk)

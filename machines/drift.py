@@ -112,7 +112,7 @@ def book(
 
 def _settled(config: HostConfig) -> list[tuple[Machine, MachineSpec]]:
     rows = Machine.objects.filter(host__name=config.name, deleting=False).exclude(built_at=None)
-    return [(row, spec_of(row, config, keys=())) for row in rows.select_related("zone", "image")]
+    return [(row, spec_of(row, config, keys=())) for row in rows.select_related("zone", "image", "rescue")]
 
 
 def _paths(spec: MachineSpec) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from dom0.state import State
 from hosts.kinds import Kind, register
 from hosts.models import Job
 from machines import plan, promises, services
-from machines.models import Boot, Machine, SiteDefaults, Snapshot
+from machines.models import Boot, Image, Machine, SiteDefaults, Snapshot
 from machines.specs import LOCKED, BootSpec, ImageSpec, LimitsSpec, MachineSpec, PlaceSpec, ZoneSpec
 
 LIMITS = tuple(field.name for field in fields(LimitsSpec))
@@ -75,14 +75,7 @@ def spec_of(
     return MachineSpec(
         place=place_of(config),
         zone=ZoneSpec(name=zone.name, bridge=zone.bridge, gateway=zone.gateway, domain=zone.domain),
-        image=ImageSpec(
-            name=image.name,
-            archive=image.archive,
-            digest=image.digest,
-            family=image.family,
-            min_root_mib=image.min_root_mib,
-            devices=image.devices,
-        ),
+        image=image_spec(image),
         name=machine.name,
         uuid=str(machine.uuid),
         address=machine.address,
@@ -104,6 +97,7 @@ def spec_of(
         keys=keys,
         password=password,
         autostart=machine.autostart and machine.wanted == Machine.Wanted.RUNNING,
+        rescue=image_spec(machine.rescue) if machine.rescue else None,
         foreign=machine.adopted and not image.digest,
     )
 
@@ -127,6 +121,17 @@ def _boot(machine: Machine, config: HostConfig) -> BootSpec:
     return BootSpec(how=machine.boot, kernel=kernels.path_of(config, name), initrd=kernels.initrd_of(config, name))
 
 
+def image_spec(image: Image) -> ImageSpec:
+    return ImageSpec(
+        name=image.name,
+        archive=image.archive,
+        digest=image.digest,
+        family=image.family,
+        min_root_mib=image.min_root_mib,
+        devices=image.devices,
+    )
+
+
 def place_of(config: HostConfig) -> PlaceSpec:
     return PlaceSpec(
         host=config.name,
@@ -141,7 +146,8 @@ def place_of(config: HostConfig) -> PlaceSpec:
 
 
 def machine_of(job: Job) -> Machine:
-    machine = Machine.objects.select_related("zone", "image", "host", "owner").filter(pk=job.target_id).first()
+    rows = Machine.objects.select_related("zone", "image", "host", "owner", "rescue")
+    machine = rows.filter(pk=job.target_id).first()
     if machine is None:
         raise Refused(f"The machine {job.target_text} is no more.", note="Create it anew if you still want it.")
     return machine

@@ -29,7 +29,7 @@ def looked_at(spec: MachineSpec) -> dict[str, object]:
     """What every plan of a machine needs to see of the host, by room of the state."""
     ethers, hosts = stages.dhcp(spec)
     return {
-        "volumes": spec.volume_names,
+        "volumes": (*spec.volume_names, spec.rescue_root.name),
         "domains": (spec.name,),
         "goldens": (spec.golden,) if spec.image.digest else (),
         "archives": (spec.image.archive,),
@@ -140,7 +140,7 @@ def plan_delete(spec: MachineSpec, state: State) -> Plan:
     for kept in sorted(state.volumes.values(), key=lambda volume: volume.name):
         if kept.machine == spec.uuid and kept.origin in spec.volume_names:
             stages.lvmremove(spec, draft, kept)
-    for name in spec.volume_names:
+    for name in (*spec.volume_names, spec.rescue_root.name):
         volume = state.volumes.get(name)
         if volume and volume.machine != spec.uuid:
             draft.so("lvmcreate", f"{volume.path} was not made for this machine and stays")

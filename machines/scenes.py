@@ -34,6 +34,7 @@ class Offers:
     key: bool
     password: bool
     delete: bool
+    rescue: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +118,8 @@ class Scene:
     def digest(self) -> str:
         """Changes when the live part of the page would read differently."""
         job = f"{self.job.pk}{self.job.state}" if self.job else ""
-        return f"{self.shown.digest}-{job}-{'stale' if self.stale else 'fresh'}-{self.machine.observed}-{self.drifted}"
+        known = f"{self.machine.observed}-{self.drifted}-{self.machine.rescue_id}"
+        return f"{self.shown.digest}-{job}-{'stale' if self.stale else 'fresh'}-{known}"
 
     def standing(self, keys: Iterable[SSHKey]) -> str:
         """Changes when what stands below the live part would read differently: log in, ports, keys, deletion.
@@ -183,6 +185,7 @@ def offers(user: User, machine: Machine, job: Job | None, verbs: frozenset[str])
         key=there and allowed("machine.key"),
         password=there and allowed("machine.password"),
         delete=idle and allowed("machine.delete"),
+        rescue=built and allowed("machine.rescue"),
     )
 
 

@@ -86,7 +86,7 @@ def machine_create(
         machine.full_clean()
         machine.save()
         machine.ssh_keys.set(ssh_keys)
-        args = {**facts_of(machine), "password": _password_name() if root_hash else LOCKED}
+        args = {**facts_of(machine), "password": password_name() if root_hash else LOCKED}
         if chosen:
             args["stages"] = chosen
         return job_create(
@@ -137,7 +137,7 @@ def machine_password(actor: Actor, machine: Machine, *, reason: str = "") -> tup
     with transaction.atomic():
         machine = present(machine)
         title = f"Set a one-time root password on {machine.name}"
-        args, hidden = {"password": _password_name()}, {ROOT_HASH: root_hash}
+        args, hidden = {"password": password_name()}, {ROOT_HASH: root_hash}
         return password, ask(actor, "machine.password", machine, title, reason=reason, args=args, hidden=hidden)
 
 
@@ -283,6 +283,6 @@ def free_uid_base(host: Host) -> int:
     return next(n for n in range(FIRST_UID // UID_BLOCK, LAST_UID // UID_BLOCK) if n not in used) * UID_BLOCK
 
 
-def _password_name() -> str:
+def password_name() -> str:
     """What tells one one-time password from another; says nothing of it."""
     return secrets.token_hex(6)

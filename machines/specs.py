@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from dom0.dnsmasq import Files
 from dom0.members import Member, machine_member
 
 MIB = 1 << 20
+RESCUE_MIB = 256  # at least, of a throw-away root
 UID_BLOCK = 65_536  # host user ids a machine
 ROOT_HASH = "root-hash"  # name of the job's secret that holds a crypt(3) hash
 LOCKED = "locked"
@@ -156,6 +157,7 @@ class MachineSpec(EntrySpec):
     password: str = LOCKED
     autostart: bool = True  # with the host, as long as it is wished running
     promised_mib: int = 0  # of the host's free memory, to machines that were asked for before
+    rescue: ImageSpec | None = None  # it starts from a throw-away root of that image, its own volumes beside it
     foreign: bool = False  # made by something else: its definition and volumes stay as they are
 
     @property
@@ -196,6 +198,17 @@ class MachineSpec(EntrySpec):
         return VolumeSpec(kind=kind, name=name, path=path, size_mib=size_mib, content=content, fs_uuid=fs_uuid)
 
     @property
+    def rescue_root(self) -> VolumeSpec:
+        """The throw-away root it starts from while it is rescued; there or not."""
+        size = max(RESCUE_MIB, self.rescue.min_root_mib * 2 if self.rescue else 0)
+        return self._volume("rescue", size, "ext4", str(uuid.uuid5(uuid.UUID(self.uuid), "rescue")))
+
+    @property
+    def own_mount(self) -> str:
+        """Where libvirt's hook mounts its own root meanwhile, which the rescue system sees as /mnt/root."""
+        return f"{self.mount}.own"
+
+    @property
     def root_mark(self) -> str:
         """The mark of a volume that holds this image's root in this generation."""
         return f"{self.image.digest}:{self.root_generation}"
@@ -234,6 +247,24 @@ class MachineSpec(EntrySpec):
     def restart_file(self) -> str:
         """Holds the name of the last restart that was carried out."""
         return f"{self.place.run}/restarts/{self.uuid}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RescueSpec(MachineSpec):
+    """The machine with its throw-away root in its root's place: for the stages that make one."""
+
+    @classmethod
+    def of(cls, spec: MachineSpec) -> RescueSpec:
+        """Raises ValueError for a machine that is not to be rescued."""
+        if spec.rescue is None:
+            raise ValueError(f"{spec.name} is not to be rescued")
+        held = {each.name: getattr(spec, each.name) for each in fields(MachineSpec)}
+        wish = {"image": spec.rescue, "root_mib": spec.rescue_root.size_mib, "filesystem": "ext4"}
+        return cls(**{**held, **wish, "swap_mib": 0, "log_mib": 0, "root_generation": 1})
+
+    @property
+    def root(self) -> VolumeSpec:
+        return self.rescue_root
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ TABS = (
     Tab(page="drift", label="Differences", action="machine.drift"),
     Tab(page="stages", label="Stages", action="machine.stages"),
     Tab(page="doctor", label="Diagnose", action="machine.doctor"),
+    Tab(page="rescue", label="Rescue", action="machine.rescue"),
 )
 
 

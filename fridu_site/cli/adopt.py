@@ -1,7 +1,6 @@
-"""fridu adopt [NAME]: machines on the hosts that are not in the panel. fridu drift NAME: what differs, and what of it."""
+"""fridu adopt [NAME]: machines on the hosts that are not in the panel. fridu drift NAME: what differs."""
 
 from __future__ import annotations
-
 
 from accounts.models import Owner
 from dom0.errors import Refused

@@ -84,6 +84,8 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
                           machines on the host that are not in the panel; with a name: look after it from now on
   drift NAME [restore|adopt|ignore]
                           what differs on the host from the wish, and what shall become of it
+  rescue NAME [image=] | rescue NAME --end
+                          start it from a throw-away root with its own volumes beside it (lxc: below /mnt/root), and back
   check NAME [repair]     the filesystem of a machine that is off; repair mends what needs no question
   doctor [NAME]           why a machine can't be reached, one finding after the other; without NAME the host's health
   jobs                    the latest jobs
@@ -118,6 +120,7 @@ class Typed:
     verbose: bool = False
     go_on: bool = False
     cancel: bool = False
+    end: bool = False
     force: bool = False
     reason: str = ""
     host: str = ""
@@ -162,7 +165,7 @@ def parse(argv: Sequence[str]) -> Typed:
     parser.add_argument("--reason", "--why", default="")
     parser.add_argument("--host", default="")
     parser.add_argument("--confirm-within", default="")
-    for names in (("--yes", "-y"), ("--verbose", "-v"), ("--go-on",), ("--cancel",), ("--force",), ("--help", "-h")):
+    for names in (("--yes", "-y"), ("--verbose", "-v"), ("--go-on",), ("--cancel",), ("--end",), ("--force",), ("--help", "-h")):
         parser.add_argument(*names, action="store_true")
     given = parser.parse_intermixed_args(list(argv))
     words = [word for word in given.words if not PAIR.match(word)]
@@ -178,6 +181,7 @@ def parse(argv: Sequence[str]) -> Typed:
         verbose=given.verbose or pairs.get("verbose", "0") not in ("0", "no", ""),
         go_on=given.go_on,
         cancel=given.cancel,
+        end=given.end,
         force=given.force,
         reason=given.reason or pairs.get("reason", ""),
         host=given.host,

@@ -6,7 +6,7 @@ import time
 
 from dom0 import verdicts
 from dom0.verdicts import Verdict
-from fridu_site.cli.call import Call
+from fridu_site.cli.call import Call, Misunderstood
 from hosts import diagnosis, doctor
 from hosts.models import Host, Job
 from machines import doctor_services
@@ -22,6 +22,14 @@ def of_machine(call: Call, machine: Machine) -> int:
 
 def of_host(call: Call, host: Host) -> int:
     return watched(call, doctor.host_doctor(call.actor, host))
+
+
+def check_of(call: Call, machine: Machine) -> int:
+    """fridu check NAME [repair]."""
+    repair = call.typed.words[1:] == ("repair",)
+    if len(call.typed.words) > 1 and not repair:
+        raise Misunderstood("check takes a machine's name, and perhaps repair: fridu check WEB-Dom repair")
+    return watched(call, doctor_services.machine_check(call.actor, machine, repair=repair, reason=call.typed.reason))
 
 
 def watched(call: Call, job: Job) -> int:

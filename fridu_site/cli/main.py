@@ -64,7 +64,9 @@ def main(argv: Sequence[str], *, out: TextIO | None = None, err: TextIO | None =
 def _demand_fitting(line: Typed) -> None:
     """Whether the verb takes the pairs and options given. Raises Misunderstood."""
     if line.pairs and line.verb not in (
+        "adopt",
         "create",
+        "rescue",
         "change",
         "limits",
         "import",
@@ -84,6 +86,8 @@ def _demand_fitting(line: Typed) -> None:
             raise Misunderstood(f"{line.verb} takes no {name}; a job does: fridu job NUMBER {name}")
     if line.force and line.verb != "stop":
         raise Misunderstood(f"{line.verb} takes no --force; stop does: fridu stop NAME --force")
+    if line.end and line.verb != "rescue":
+        raise Misunderstood(f"{line.verb} takes no --end; rescue does: fridu rescue NAME --end")
     if line.confirm_within and line.verb != "firewall":
         raise Misunderstood(f"{line.verb} takes no --confirm-within; firewall apply does.")
     if line.cancel and (line.go_on or line.yes):

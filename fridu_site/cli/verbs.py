@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from dom0.errors import Refused
 from fridu_site.cli import adopt as adopt_cli
 from fridu_site.cli import call as typed
+from fridu_site.cli import rescue as rescue_cli
 from fridu_site.cli import limits, run
 from fridu_site.cli.call import Call
 from fridu_site.cli.change import change as change_
@@ -130,6 +131,7 @@ VERBS: dict[str, Callable[[Call], int]] = {
     "image": lambda call: image_(call, _host(call)),
     "adopt": lambda call: adopt_cli.adopt(call, _host(call)),
     "drift": lambda call: adopt_cli.drift(call, machine_(call, "machine.drift")),
+    "rescue": lambda call: rescue_cli.rescue(call, machine_(call, "machine.rescue")),
     "check": lambda call: check_of(call, machine_(call, "machine.check")),
     "doctor": lambda call: (
         of_machine(call, machine_(call, "machine.doctor")) if call.typed.words else of_host(call, _host(call))

@@ -23,7 +23,7 @@ def ran(*argv):
 import libvirt
 
 def virsh(verb, *words):
-    """What virsh's command of that name calls; the tool itself need not be installed."""
+    # What virsh's command of that name calls; the tool itself need not be installed.
     link = libvirt.open(URI)
     if verb == "define":
         return link.defineXML(Path(words[0]).read_text()).name()
@@ -158,7 +158,13 @@ out = {"why": one.why_not, "ours": one.ours, "job": job["state"], "message": job
     assert lost["why"] == ""
     assert lost["job"] in ("done", "nothing"), lost
     assert lost["same"] is True
-    assert (lost["left"], lost["drift"], lost["adopted"], lost["built"], lost["observed"]) == (0, {}, True, True, "running")
+    assert (lost["left"], lost["drift"], lost["adopted"], lost["built"], lost["observed"]) == (
+        0,
+        {},
+        True,
+        True,
+        "running",
+    )
     assert lost["answers"]
     assert lost["marks"]
     assert lost["reboot"] == "done"

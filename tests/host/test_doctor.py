@@ -163,3 +163,35 @@ out = good, broken
     assert good["clock"][0] in ("good", "can't tell")
     assert broken["zones"][0] == "bad"
     assert broken["cards"][0] == "bad"
+
+
+def test_a_filesystem_is_checked_by_nobody_while_the_machine_is_off_and_never_while_it_runs(box: Box, mail: str):  # noqa: F811
+    found = asked(
+        box,
+        """
+def checked(repair):
+    job = doctor_services.machine_check(actor(), m, repair=repair)
+    told = carried(job)
+    line = [l for l in diagnosis.lines(Job.objects.get(pk=job.pk)) if l.found]
+    return told["state"], told["message"], line[0].found.verdict if line else "", line[0].found.says if line else "", list(line[0].found.seen) if line else []
+running = checked(False)
+carried(services.machine_stop(actor(), m))
+good = checked(False)
+path = volumes.path_of(config, "Mail-root")
+with open(path, "r+b") as file:
+    file.seek(1024 + 0x0C); file.write(bytes(4))  # the count of free blocks
+ran("debugfs", "-w", "-R", "clri <12>", path)
+broken = checked(False)
+mended = checked(True)
+after = checked(False)
+out = running, good, broken, mended, after
+""",
+    )
+    running, good, broken, mended, after = found
+    assert running[0] == "refused"
+    assert "Mail runs" in running[1]
+    assert good[:1] + good[2:3] == ["done", "good"], good
+    assert (broken[0], broken[2]) == ("done", "bad"), broken
+    assert mended[0] == "done", mended
+    assert "e2fsck" not in mended[3]
+    assert after[2] in ("good", "bad")

@@ -61,7 +61,7 @@ def as_wished(spec):
         root=spec.root_mark, tuned="t",
     )  # fmt: skip
     xml = definition.domain_xml(spec)
-    there = found.looked_at(xml, "", running=False, autostart=False)
+    there = found.looked_at(xml, running=False, autostart=False, live_mib=0)
     return State(
         found={spec.name: there}, files=texts, volumes={spec.volume: volume},
         members={m.key: "present" for m in spec.members},

@@ -1,0 +1,122 @@
+"""Check the filesystem of a machine that is off: `python -m dom0.checking VOLUME MACHINE look|repair`, as root.
+
+Its owner had root on it, so its bytes are hostile: dom0's kernel does not mount it, and e2fsck reads them as nobody,
+without privileges, network or anything to write but that one device. What it says is a verdict (dom0.verdicts).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import resource
+import stat
+import sys
+from pathlib import Path
+
+from dom0 import hook, marks, tune, verdicts
+from dom0.errors import FriduError, Refused
+from dom0.verdicts import Verdict
+
+NOBODY = 65_333  # nobody else's: the system's nobody runs dnsmasq
+LONGEST_S = 900.0
+LINE = 160  # characters of a line of e2fsck's that are repeated
+MEMORY = 2 << 30
+WAYS = {"look": "-fn", "repair": "-fp"}
+CLEAN, MENDED, MENDED_TOO, LEFT = 0, 1, 2, 4  # e2fsck's exit codes
+_NEWNS, _NEWNET, _NEWIPC = 0x20000, 0x40000000, 0x08000000
+_REC, _PRIVATE, _NOSUID, _NOEXEC = 0x4000, 0x40000, 0x2, 0x8
+_NO_NEW_PRIVS = 38
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(volume: str, machine: str, way: str) -> Verdict:
+    """What e2fsck finds on `machine`'s volume; by "repair" it mends what needs no question. Raises Refused, OSError."""
+    held = marks.open_marked(volume, machine)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # libvirt's hook takes it too
+        except BlockingIOError as error:
+            raise Refused(f"{volume} is in use.", note="Stop the machine, then check it.") from error
+        with tune.device_of(volume) as device:
+            code, said = _confined(Path(device).stat().st_rdev, WAYS[way])
+    finally:
+        os.close(held)
+    return _verdict(code, said, way)
+
+
+def _confined(device: int, how: str) -> tuple[int, str]:
+    """e2fsck as nobody, in a child of ours that sees the device as the one file it may write."""
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(reads)
+            os.dup2(writes, 1)
+            os.dup2(writes, 2)
+            _leave(device)
+            os.execv("/sbin/e2fsck", ("e2fsck", how, "/run/volume"))  # noqa: S606 - no shell
+        except OSError as error:
+            os.write(2, f"{error}\n".encode())
+        finally:
+            os._exit(8)
+    os.close(writes)
+    said = b""
+    while chunk := os.read(reads, 65_536):
+        said = (said + chunk)[-200_000:]
+    os.close(reads)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status), said.decode("utf-8", "replace")
+
+
+def _leave(device: int) -> None:
+    """Everything but the device behind us: namespaces, then privileges, for good."""
+    _call(_libc.unshare(_NEWNS | _NEWNET | _NEWIPC))
+    _call(_libc.mount(b"none", b"/", None, _REC | _PRIVATE, None))
+    _call(_libc.mount(b"none", b"/run", b"tmpfs", _NOSUID | _NOEXEC, b"size=64k,mode=0711"))
+    os.mknod("/run/volume", 0o600 | stat.S_IFBLK, device)
+    os.chown("/run/volume", NOBODY, NOBODY)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (int(LONGEST_S), int(LONGEST_S)))
+    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    _call(_libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+def _call(result: int) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _verdict(code: int, said: str, way: str) -> Verdict:
+    lines = tuple(_plain(line) for line in said.splitlines() if line.strip())[-verdicts.SEEN + 1 :]
+    if code == CLEAN:
+        return verdicts.good("Its filesystem is in order.", seen=lines)
+    if way == "repair" and code in (MENDED, MENDED_TOO, MENDED | MENDED_TOO):
+        return verdicts.good("Its filesystem had errors; they are mended.", seen=lines)
+    if code & LEFT and code < 8:
+        again = "Start it from a rescue image and run e2fsck on it there, or restore a snapshot."
+        do = again if way == "repair" else "Repair it: fridu check NAME repair mends what needs no question."
+        return verdicts.bad("Its filesystem has errors.", do, seen=lines)
+    return verdicts.unsure("e2fsck could not read it to its end.", "Start it from a rescue image.", seen=lines)
+
+
+def _plain(line: str) -> str:
+    """A line that may hold names a guest chose: printable, short."""
+    return "".join(sign if sign.isprintable() else "?" for sign in line)[:LINE]
+
+
+def main(argv: list[str]) -> None:
+    volume, machine, way = argv
+    try:
+        sys.stdout.write(check(volume, machine, way).text + "\n")
+    except Refused as error:
+        sys.exit(f"{error.message} {error.note}".strip())
+    except (FriduError, hook.Complaint, OSError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
