@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from machines.models import Expected, Grant, Image, Machine, SiteDefaults
+from machines.models import Expected, Grant, Image, Machine, SiteDefaults, Snapshot
 from ui.readonly import ReadOnlyAdmin
 
 
@@ -36,3 +36,9 @@ class ExpectedAdmin(ReadOnlyAdmin):
 class GrantAdmin(ReadOnlyAdmin):
     list_display = ("machine", "user", "verbs", "expires")
     list_select_related = ("machine", "user")
+
+
+@admin.register(Snapshot)
+class SnapshotAdmin(ReadOnlyAdmin):
+    list_display = ("machine", "label", "taken_at", "taken_by", "expires", "size_mib", "percent")
+    list_select_related = ("machine", "taken_by")

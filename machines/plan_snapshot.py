@@ -8,7 +8,7 @@ from dom0.errors import Refused
 from dom0.plan import Draft, Plan
 from dom0.state import State, Volume
 from dom0.steps import Hand, Put, Step
-from machines import rules, stages
+from machines import change_stages, rules, stages
 from machines.specs import MIB, MachineSpec
 
 FULL = 100.0  # percent: what changed since can't be brought back
@@ -86,6 +86,7 @@ def plan_restore(spec: MachineSpec, state: State, label: str, *, run: bool) -> P
         stages.stop(spec, draft)
         whole(spec, draft, but=label)
         _restore(spec, draft, label, kept)
+    change_stages.fill_all(spec, draft)
     if run:
         stages.updateether(spec, draft)
         stages.createvmconf(spec, draft)
@@ -123,7 +124,14 @@ def _fit(spec: MachineSpec, state: State, label: str) -> Volume:
 def _restore(spec: MachineSpec, draft: Draft, label: str, kept: Volume) -> None:
     root = draft.state.volumes[spec.volume]
     args = (("name", spec.volume), ("label", label), ("machine", spec.uuid))
-    now = replace(root, root=spec.root_mark, tuned=kept.tuned, content=kept.content, unfinished="")
+    now = replace(
+        root,
+        root=spec.root_mark,
+        tuned=kept.tuned,
+        content=kept.content,
+        filled_bytes=kept.filled_bytes,
+        unfinished="",
+    )
     draft.do(
         Step(
             stage="restore",

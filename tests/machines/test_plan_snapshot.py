@@ -181,3 +181,15 @@ def test_restoring_one_gives_the_others_room_for_all_that_is_overwritten(group: 
     made = plan_snapshot.plan_restore(replace(group, root_generation=2), state, "before", run=True)
     assert verbs(made) == ["domain-stop", "volume-grow", "volume-snapshot-restore", "domain-start"]
     assert f"name={later} size_mib=268" in made.steps[1].shown
+
+
+def test_a_root_that_has_grown_since_is_filled_before_it_starts(spec: MachineSpec, bare: State):
+    state = after(plan.plan_create(spec, bare), bare)
+    state = after(plan_snapshot.plan_take(spec, state, "before"), state)
+    name = plan_snapshot.kept_as(spec, "before")
+    state = state.having("volumes", name, replace(state.volumes[name], filled_bytes=256 * MIB))
+    grown = replace(state.volumes[spec.volume], size_bytes=512 * MIB, filled_bytes=512 * MIB)
+    later = replace(spec, root_mib=512, root_generation=2)
+    made = plan_snapshot.plan_restore(later, state.having("volumes", spec.volume, grown), "before", run=True)
+    assert verbs(made) == ["domain-stop", "volume-snapshot-restore", "fs-grow", "domain-start"]
+    assert plan_snapshot.plan_restore(later, after(made, state), "before", run=True).steps == ()
