@@ -11,7 +11,7 @@ from dom0 import found as reading
 from dom0 import members
 from dom0.found import Found
 from dom0.state import State, Volume
-from machines import definition, stages
+from machines import definition, limits_stages, stages
 from machines.specs import MIB, MachineSpec, VolumeSpec
 
 
@@ -32,7 +32,7 @@ def differences(spec: MachineSpec, state: State) -> tuple[Difference, ...]:
         return ()  # missing: that is said elsewhere
     defined = tuple(_definition(spec, there)) if not spec.foreign else ()
     volumes = tuple(_volumes(spec, state)) if not spec.foreign else ()
-    return (*defined, *_network(spec, state), *volumes)
+    return (*defined, *_network(spec, state), *_limits(spec, state), *volumes)
 
 
 def as_json(found: tuple[Difference, ...]) -> dict[str, Any]:
@@ -106,6 +106,16 @@ def _network(spec: MachineSpec, state: State) -> Iterator[Difference]:
     if spec.autostart != (spec.autostart_file in state.files):
         words = ("starts by itself", "stays off")
         yield Difference(what="host start", wished=words[not spec.autostart], found=words[spec.autostart])
+
+
+def _limits(spec: MachineSpec, state: State) -> Iterator[Difference]:
+    """What dom0 keeps of them, from which each start sets them: the wish's, and nothing where none is wished."""
+    there, wanted = state.files.get(limits_stages.path(spec)), limits_stages.kept(spec).text
+    if spec.limits == limits_stages.NONE and there is not None:
+        yield Difference(what="limits", wished="none", found="the host keeps some")
+    elif spec.limits != limits_stages.NONE and there != wanted:
+        found = "the host keeps none" if there is None else "the host keeps others"
+        yield Difference(what="limits", wished=f"at most {limits_stages.words(spec)}", found=found)
 
 
 def _volumes(spec: MachineSpec, state: State) -> Iterator[Difference]:

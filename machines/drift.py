@@ -17,7 +17,7 @@ from dom0.host import HostConfig
 from dom0.probe import Scope
 from dom0.state import State
 from hosts.models import Host, Job
-from machines import differences, stages
+from machines import differences, limits_stages, stages
 from machines.kinds import spec_of
 from machines.models import Machine
 from machines.specs import MachineSpec
@@ -117,7 +117,7 @@ def _settled(config: HostConfig) -> list[tuple[Machine, MachineSpec]]:
 
 def _paths(spec: MachineSpec) -> tuple[str, ...]:
     ethers, hosts = stages.dhcp(spec)
-    return (ethers.path, hosts.path, spec.members_file, spec.autostart_file)
+    return (ethers.path, hosts.path, spec.members_file, spec.autostart_file, limits_stages.path(spec))
 
 
 def _told(one: Found) -> dict[str, Any]:

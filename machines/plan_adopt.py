@@ -12,7 +12,7 @@ from dom0.found import Found
 from dom0.plan import Draft, Plan
 from dom0.state import State
 from dom0.steps import Hand, Put, Step
-from machines import differences, plan, rules, stages
+from machines import differences, limits_stages, plan, rules, stages
 from machines.specs import MachineSpec
 
 
@@ -50,6 +50,8 @@ def plan_settle(spec: MachineSpec, state: State) -> Plan:
     draft = Draft(state)
     _settle(spec, there, draft)
     _memory_now(spec, draft)
+    limits_stages.keep(spec, draft)
+    limits_stages.hold(spec, draft)
     return draft.plan()
 
 

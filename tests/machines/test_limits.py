@@ -14,7 +14,7 @@ from dom0.errors import Refused
 from dom0.state import Domain, State
 from hosts.kinds import kind_of
 from hosts.models import Job
-from machines import limit_words, limits_services, limits_stages, plan
+from machines import differences, limit_words, limits_services, limits_stages, plan
 from machines.models import Machine
 from machines.plan_limits import plan_limits
 from machines.specs import LimitsSpec
@@ -251,3 +251,20 @@ def test_on_a_xen_host_the_form_has_no_disks_and_says_why(client, fulup, roomy):
     text = client.get(f"/machines/{roomy.pk}/limits/").content.decode()
     assert 'name="disk_iops"' not in text
     assert "Disks can’t be limited" in text
+
+
+# -- differences
+
+
+def test_limits_the_host_does_not_keep_or_keeps_of_its_own_are_a_difference(spec):
+    limited = replace(spec, limits=WISH)
+    kept = {limits_stages.path(spec): limits_stages.kept(limited).text}
+
+    def found(wish, files) -> list[tuple[str, str]]:
+        state = State(files=MappingProxyType(files))
+        return [(one.wished, one.found) for one in differences._limits(wish, state)]
+
+    assert found(limited, kept) == found(spec, {}) == []
+    assert found(limited, {})[0][1] == "the host keeps none"
+    assert found(limited, {limits_stages.path(spec): "{}"})[0][1] == "the host keeps others"
+    assert found(spec, kept) == [("none", "the host keeps some")]
