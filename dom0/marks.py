@@ -120,8 +120,9 @@ def onto(volume: Volume, found: Mapping[str, str]) -> Volume:
 
     machine, root, tuned, origin = (found.get(mark, "") for mark in ("machine", "root", "tuned", "origin"))
     begun = unfinished(found)
-    more = {"anew": found.get("anew", ""), "blank": "blank" in found}
-    return replace(volume, machine=machine, root=root, tuned=tuned, origin=origin, unfinished=begun, **more)
+    anew, blank = found.get("anew", ""), "blank" in found
+    marked = replace(volume, machine=machine, root=root, tuned=tuned, origin=origin, unfinished=begun)
+    return replace(marked, anew=anew, blank=blank)
 
 
 def _block(fd: int) -> bool:

@@ -32,14 +32,26 @@ def _all(host: Host) -> Iterator[Fact]:
     yield Fact(label="Bridges are called", text=f"{facts['bridge_prefix']}…" if facts.get("bridge_prefix") else "")
     vpn = facts.get("vpn") or {}
     yield Fact(label="Admin VPN", text=" ".join(str(vpn[k]) for k in ("interface", "address", "network") if vpn.get(k)))
-    yield Fact(label="Volume groups", text=", ".join(facts.get("volume_groups") or ()))
+    for name in facts.get("volume_groups") or ():
+        yield Fact(label=f"Volume group {name}", text=_room(name, figures.get("places")), mono=False)
     yield Fact(label="Panel answers on port", text=str(facts.get("panel_port") or ""))
     yield Fact(label="Operators’ SSH on port", text=str(facts.get("admin_ssh_port") or ""))
     yield from _used(figures)
     if "free_bytes" in figures:
         yield Fact(label="Free disk", text=words.size(figures["free_bytes"]), mono=False)
     if "free_memory_mib" in figures:
-        yield Fact(label="Free memory", text=words.size(figures["free_memory_mib"] * MIB), mono=False)
+        reserve = facts.get("reserved_memory_mib")
+        kept = f", {words.size(reserve * MIB)} kept for the host" if reserve else ""
+        yield Fact(label="Free memory", text=f"{words.size(figures['free_memory_mib'] * MIB)}{kept}", mono=False)
+
+
+def _room(group: str, places: Mapping[str, Any] | None) -> str:
+    """What a volume group has left, as the last round found it."""
+    if places is None:
+        return "not looked at yet"
+    if group not in places:
+        return "missing"
+    return f"{words.size(places[group]['free_bytes'])} free of {words.size(places[group]['size_bytes'])}"
 
 
 def _used(figures: Mapping[str, Any]) -> Iterator[Fact]:

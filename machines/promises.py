@@ -11,7 +11,7 @@ from hosts.models import Host, Job
 from machines.models import Machine
 from machines.specs import MachineSpec
 
-_OFF = (Machine.Observed.RUNNING, Machine.Observed.PAUSED)
+_RUN = (Machine.Observed.RUNNING, Machine.Observed.PAUSED)
 _ENDS = ("machine.stop", "machine.delete", "machine.pause")
 
 
@@ -22,8 +22,9 @@ def memory_mib(host: Host | int, *, before: Job | None = None, but: int | None =
     """
     jobs = _open(host, before).exclude(kind__in=_ENDS)
     machines = Machine.objects.filter(pk__in=jobs.values("target_id"), wanted=Machine.Wanted.RUNNING)
-    sizes = machines.exclude(pk=but).exclude(observed__in=_OFF).values_list("memory_mib", flat=True)
-    return sum(sizes)
+    if but is not None:
+        machines = machines.exclude(pk=but)
+    return sum(machines.exclude(observed__in=_RUN).values_list("memory_mib", flat=True))
 
 
 def room_mib(host: Host) -> Mapping[str, int]:

@@ -54,16 +54,18 @@ def kernel_choices(hosts: Iterable[Host]) -> Choices:
     return [*with_initrd, ("image:", str(Boot.IMAGE.label).capitalize()), ("grub:", str(Boot.GRUB.label).capitalize())]
 
 
+class ModeField(forms.ChoiceField):
+    """Nothing chosen is a choice: yes."""
+
+    depends = True
+
+
 def stage_fields() -> dict[str, forms.Field]:
     """A select a stage, called as it, with what it does."""
     says = {stage: f"{text[:1].upper()}{text[1:]}." for stage, text in modes.SAYS.items()}
-    found = {
-        stage: forms.ChoiceField(choices=MODES, required=False, label=stage, help_text=says[stage])
-        for stage in modes.STAGES
+    return {
+        stage: ModeField(choices=MODES, required=False, label=stage, help_text=says[stage]) for stage in modes.STAGES
     }
-    for field in found.values():
-        field.depends = True  # type: ignore[attr-defined] - nothing chosen is a choice: yes
-    return dict(found)
 
 
 class StagesForm(forms.Form):

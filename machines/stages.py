@@ -24,9 +24,9 @@ def image(spec: MachineSpec, draft: Draft) -> None:
     if spec.golden in draft.state.goldens:
         return
     made = Golden(digest=spec.golden, path="", size_bytes=0)
-    wants = (("devices", "yes"),) if image.devices else ()
-    wants += (("filesystem", spec.filesystem),) if spec.filesystem != "ext4" else ()
-    args = (("archive", image.archive), ("digest", image.digest), ("root_mib", str(spec.root_mib)), *wants)
+    devices = (("devices", "yes"),) if image.devices else ()
+    kind = (("filesystem", spec.filesystem),) if spec.filesystem != "ext4" else ()
+    args = (("archive", image.archive), ("digest", image.digest), ("root_mib", str(spec.root_mib)), *devices, *kind)
     draft.do(
         Step(
             stage="image",
