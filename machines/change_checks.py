@@ -10,6 +10,7 @@ from machines import addresses, checks
 from machines.models import Boot, Machine
 
 STEP_MIB = 16  # what a filesystem grows by at least
+ADOPTED = frozenset({"owner", "autostart", "start_order"})  # what the panel keeps of a machine something else made
 
 
 def check(before: Machine, after: Machine, changed: frozenset[str], *, back: bool = False) -> None:
@@ -30,12 +31,21 @@ def check(before: Machine, after: Machine, changed: frozenset[str], *, back: boo
         "boot": lambda: _boot(after),
         "kernel": lambda: _kernel(after),
     }
+    if before.adopted and not before.image.digest and (fixed := changed - ADOPTED):
+        raise ValidationError({field: [_adopted(before)] for field in sorted(fixed)})
     wrong = {field: rules[field]() for field in changed if field in rules}
     if "zone" in changed and "address" not in changed:
         wrong["address"] = rules["address"]()
     errors = {field: [says] for field, says in wrong.items() if says}
     if errors:
         raise ValidationError(errors)
+
+
+def _adopted(machine: Machine) -> str:
+    return (
+        f"{machine.name} was on {machine.host} before the panel knew it: its definition stays as it was found. "
+        f"Change it there (virsh edit {machine.name})."
+    )
 
 
 def _memory(before: Machine, after: Machine) -> str:

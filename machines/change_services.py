@@ -64,10 +64,19 @@ def machine_change(
     check(actor, KIND, verbs=lambda user: verbs_on(user, machine))
     with transaction.atomic():
         machine = _whole(services.present(machine))
+        _refuse_in_rescue(machine)
         found = preview(machine, **wish)
         if seen and found.digest != seen:
             raise Refused("What would change has changed since you looked.", note="Look at it again, then go on.")
         return _asked(actor, machine, found, reason=reason, approved=approved)
+
+
+def _refuse_in_rescue(machine: Machine) -> None:
+    if machine.rescue_id is not None:
+        raise Refused(
+            f"{machine.name} runs a rescue image, its own volumes beside it.",
+            note=f"Nothing was changed. End that first: fridu rescue {machine.name} --end.",
+        )
 
 
 def preview(machine: Machine, *, back: bool = False, **wish: Any) -> Preview:

@@ -38,6 +38,7 @@ def unsettled(host: Host) -> QuerySet[Job]:
     later = Job.objects.filter(kind=KIND, target_id=OuterRef("target_id"), pk__gt=OuterRef("pk"))
     later = later.exclude(state=Job.State.CANCELLED)
     jobs = Job.objects.filter(kind=KIND, host=host, state__in=(*Job.OPEN, *Job.RESUMABLE))
+    jobs = jobs.filter(args__change__has_any_keys=list(IDENTITY))
     return jobs.filter(~Exists(later)).exclude(state__in=Job.RESUMABLE, attempt=0)
 
 

@@ -16,6 +16,7 @@ from dom0.plan import Draft
 from dom0.state import State
 from hosts.models import Job
 from machines import kinds, settle
+from machines.changing import KIND, unsettled
 from machines.models import Machine
 from machines.specs import MachineSpec
 from zones.models import Zone
@@ -34,6 +35,7 @@ def shows(move: Move) -> Iterator[Moved]:
             target_kind="machine", target_id__in=[row.pk for row in rows], state__in=Job.OPEN, kind__in=UNSETTLED
         )
     }
+    half_way = {job.target_id: job for job in unsettled(move.zone.host) if not job.is_open}
     for machine in rows:
         after = move.place(machine.address)
         runs = machine.observed == Machine.Observed.RUNNING and after != machine.address
@@ -43,13 +45,13 @@ def shows(move: Move) -> Iterator[Moved]:
             before=machine.address,
             after=after,
             note=WHEN if runs else "",
-            conflict=_conflict(move, machine, after, busy.get(machine.pk)),
+            conflict=_conflict(move, machine, after, busy.get(machine.pk) or half_way.get(machine.pk)),
             url=reverse("machines:detail", args=(machine.pk,)),
         )
 
 
 #: While one of these waits or works, what the host has of the machine is half made.
-UNSETTLED = ("machine.create", "machine.delete")
+UNSETTLED = ("machine.create", "machine.delete", KIND)
 
 
 def _conflict(move: Move, machine: Machine, after: str, job: Job | None) -> str:
@@ -58,6 +60,8 @@ def _conflict(move: Move, machine: Machine, after: str, job: Job | None) -> str:
     holder = Machine.objects.filter(host=machine.host_id, address=after).exclude(pk=machine.pk).first()
     if holder is not None:
         return f"{holder.name} has {after}."
+    if job and not job.is_open:
+        return f"job {job.pk} ({job.title}) stopped half-way; go on with it, or undo it."
     return f"job {job.pk} ({job.title}) is still open; wait for its end, or cancel it." if job else ""
 
 

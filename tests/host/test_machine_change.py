@@ -238,3 +238,51 @@ out = end, answers("10.10.2.4", 22, b"SSH"), [n for n in left() if "Post" in n],
     end, up, rest, address = found
     assert end["state"] == "done", end
     assert (up, rest, address) == (True, [], "10.10.2.4")
+
+
+def test_a_log_volume_comes_grows_and_goes_with_the_machine_off_in_between(box: Box, mail: str):
+    found = done(
+        box,
+        """
+answers("10.10.2.4", 22, b"SSH")
+def log():
+    answers("10.10.2.4", 22, b"SSH")
+    return ssh("10.10.2.4", "grep -c ' /var/log ' /proc/mounts; df -m /var/log | tail -1").split()
+none = log()[0]
+comes = change("Mail", log_mib=32)
+there = log()
+grows = change("Mail", log_mib=64)
+carried(services.machine_reboot(actor(), machine("Mail")))
+more = log()
+goes = change("Mail", log_mib=0)
+gone = log()[0]
+out = none, comes, there, grows, more, goes, gone, [n for n in left() if "Mail-log" in n], machine("Mail").log_mib
+""",
+    )
+    none, comes, there, grows, more, goes, gone, rest, row = found
+    assert [each["state"] for each in (comes, grows, goes)] == ["done"] * 3, (comes, grows, goes)
+    assert (none, there[0], more[0], gone) == ("0", "1", "1", "0")
+    assert int(there[2]) < 34
+    assert int(more[2]) > 50
+    assert (rest, row) == ([], 0)
+
+
+def test_what_publishes_it_leads_to_its_new_place_once_the_firewall_is_applied(box: Box, mail: str):
+    found = done(
+        box,
+        ZONE
+        + """
+from firewall.models import PublishedService
+answers("10.10.2.4", 22, b"SSH")
+m = machine("Mail")
+row = PublishedService.objects.create(host=m.host, name="MailSSH", zone=m.zone, external=m.zone.external, proto="tcp", port=2200, port_last=2200, target=m.address, target_port=22, live=True)
+change("Mail", zone=zone)
+row.refresh_from_db()
+text = "".join(render.files(rows.site_of(m.host)).by_name.values())
+out = row.target, row.zone.name, row.live, machine("Mail").address, "10.10.2.4:22" in text, machine("Mail").address + ":22" in text
+row.delete()
+""",
+    )
+    target, zone, live, address, old, new = found
+    assert (target, zone, live) == (address, "zFulup", False)
+    assert (old, new) == (False, True)

@@ -20,7 +20,7 @@ from machines import addresses, services
 from machines.change_services import machine_change, preview
 from machines.changing import half_way
 from machines.models import Grant, Machine
-from zones.services import zone_delete
+from zones.services import zone_delete, zone_preview
 
 pytestmark = pytest.mark.django_db
 
@@ -304,3 +304,27 @@ def test_it_is_the_operators_alone(web_dom, dominig, agnes):
 def test_a_wish_nobody_knows_is_a_programming_error(change):
     with pytest.raises(TypeError, match="colour"):
         change(colour="blue")
+
+
+def test_a_change_of_subnet_waits_for_a_machine_that_is_half_way(actor, change, web_dom, zones):
+    end(change(name="Post"), Job.State.FAILED)
+    found = zone_preview(zones["zDominig"], gateway="10.10.7.1")
+    (row,) = [row for row in found.rows if row.kind == "machine"]
+    assert "stopped half-way; go on with it, or undo it" in row.conflict
+    end(Job.objects.get(), Job.State.CANCELLED)
+    assert not zone_preview(zones["zDominig"], gateway="10.10.7.1").conflicts
+
+
+def test_in_rescue_its_own_volumes_are_left_alone(change, web_dom, image):
+    Machine.objects.update(rescue=image)
+    with pytest.raises(Refused, match="runs a rescue image"):
+        change(root_mib=512)
+
+
+def test_of_a_machine_something_else_made_only_owner_and_start_are_the_panels(change, web_dom, image, brendan):
+    image.digest = ""
+    image.save()
+    Machine.objects.update(adopted=True)
+    web_dom.refresh_from_db()
+    assert "virsh edit WEB-Dom" in complaints(change, memory_mib=128)["memory_mib"][0]
+    assert change(owner=brendan.own, autostart=False, start_order=7)
