@@ -10,7 +10,7 @@ from machines.specs import LimitsSpec, MachineSpec, PlaceSpec
 
 
 def offered(place: PlaceSpec) -> tuple[str, ...]:
-    """The limits that hold on this kind of host; the others were shown not to (docs/limits.md)."""
+    """The limits that hold on this kind of host; the others were shown not to (docs/operations.md)."""
     network = ("net_in_kbit", "net_out_kbit", "net_share_kbit")
     disk = ("disk_kib_s", "disk_iops") if place.lxc else ()
     return (*network, "cpu_weight", "cpu_cap", *disk)
