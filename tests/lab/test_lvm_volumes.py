@@ -271,6 +271,24 @@ out = [*said, tuned], before == shell("sha256sum /dev/vg0/WEB-Dom-root; lvs --no
     assert there == ["WEB-Dom-root"]
 
 
+def test_a_volume_a_guest_had_is_zeroed_again_before_it_is_formatted(host: Lab) -> None:
+    """Made and zeroed, handed over unformatted, written to: what it holds then is not taken for zeros."""
+    found = do(
+        host,
+        """
+N, MARK = made("vg0/WEB-Dom-swap", 32), b"WRITTEN-BY-THE-GUEST"
+known = fact(N).blank
+hand("volume-hand-over", name=N, machine=ME)
+handed = fact(N).blank
+fill(N, MARK, start_mib=8)
+hand("fs-create", volume=N, machine=ME, type="swap", fs_uuid=FS_UUID, anew="2", force="yes")
+f = fact(N)
+out = known, handed, f.blank, f.anew, f.content, disk_holds(MARK)
+""",
+    )
+    assert found == [True, False, False, "2", "swap", False]
+
+
 def test_a_volume_shrinks_only_by_force_never_into_its_filesystem_and_frees_zeros(host: Lab) -> None:
     found = do(
         host,
