@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+from dom0 import console_wire as wire
 
 ROOT = Path(__file__).parents[1]
 FILE = ROOT / "docker-compose.yml"
@@ -83,6 +86,19 @@ def test_only_migrations_may_change_tables() -> None:
 
     assert (role("panel"), role("migrate")) == ("fridu", "fridu_owner")
     assert "GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO fridu;" in (ROOT / "deploy/postgres/roles.sh").read_text()
+
+
+def test_the_panel_reaches_the_hosts_consoles_by_the_queues_socket() -> None:
+    url = SERVICES["panel"]["environment"]["FRIDU_BROKER_URL"]
+    assert wire.redis_url(url) == "unix:///run/redis/redis.sock"
+    assert "redis-socket:/run/redis:nocopy" in SERVICES["panel"]["volumes"]
+
+
+def test_the_queue_keeps_nothing_of_what_is_typed() -> None:
+    """Keys may be passwords; they pass through it."""
+    command = SERVICES["redis"]["command"]
+    pairs = dict(itertools.pairwise(command))
+    assert (pairs["--save"], pairs["--appendonly"], pairs["--slowlog-log-slower-than"]) == ("", "no", "-1")
 
 
 def test_no_secret_stands_in_it() -> None:
