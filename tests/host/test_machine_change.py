@@ -286,3 +286,31 @@ row.delete()
     target, zone, live, address, old, new = found
     assert (target, zone, live) == (address, "zFulup", False)
     assert (old, new) == (False, True)
+
+
+def test_less_memory_than_it_uses_is_refused_and_it_runs_on(box: Box, mail: str):
+    found = done(
+        box,
+        """
+answers("10.10.2.4", 22, b"SSH")
+ssh("10.10.2.4", "(head -c 40000000 /dev/zero | tail -c 39000000 | sleep 600) >/dev/null 2>&1 &")
+used = lambda: int(domains._asked(config, "info", 30, lambda link: link.lookupByName("Mail").info()[2])) // 1024
+full = until(lambda: used() > 36)
+job = machine_change(actor(), machine("Mail"), approved=True, memory_mib=24)
+refused = carried(job)
+there = domains.look(config, ["Mail"])["Mail"]
+alive = ssh("10.10.2.4", "echo alive")
+ssh("10.10.2.4", "killall sleep tail head")
+until(lambda: used() < 20)
+job.refresh_from_db(); job_go_on(actor(), job)
+on = carried(job)
+out = full, refused, there.memory_mib, alive, on["state"], domains.look(config, ["Mail"])["Mail"].memory_mib, machine("Mail").memory_mib
+""",
+    )
+    full, refused, has, alive, on, now, row = found
+    assert full
+    assert refused["state"] == "refused"
+    assert "24 MB" in refused["message"]
+    assert "from its next start" in refused["note"]
+    assert (has, alive) == (64, "alive")
+    assert (on, now, row) == ("done", 24, 24)
