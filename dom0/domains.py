@@ -246,6 +246,8 @@ def undefine(config: HostConfig, uuid: str) -> str:
     def work(link: Any) -> str:
         domain = _by_uuid(link, uuid)
         name = domain.name()
+        if domain.isActive() and not _state(domain)[0]:
+            _end(domain)  # what was left of one that crashed
         domain.undefine()
         return f"libvirt no longer knows {name}."
 

@@ -204,7 +204,7 @@ def rank_case(jobs: dict[int, Job]) -> Case:
     wrong = [pk for pk, job in jobs.items() if not job.is_open and left_trouble(job)]
     seen = Machine.Observed
     drifted = Q(observed__in=(seen.RUNNING, seen.STOPPED, seen.PAUSED)) & ~Q(observed=F("wanted"))
-    trouble = Q(pk__in=wrong) | Q(observed=seen.MISSING) | Q(built_at=None) | drifted
+    trouble = Q(pk__in=wrong) | Q(observed__in=(seen.MISSING, seen.CRASHED)) | Q(built_at=None) | drifted
     return Case(
         When(pk__in=waits, then=Value(int(Rank.WAITS))),
         When(pk__in=works, then=Value(int(Rank.WORKING))),

@@ -124,6 +124,7 @@ class Machine(models.Model):
         RUNNING = "running", "running"
         STOPPED = "stopped", "stopped"
         PAUSED = "paused", "paused"
+        CRASHED = "crashed", "crashed"
         MISSING = "missing", "missing on the host"
 
     host = models.ForeignKey(Host, on_delete=models.PROTECT, related_name="machines")

@@ -28,6 +28,8 @@ def _seen(domain: Domain | None, *, built: bool) -> str:
     """A machine that was never finished is not missing yet."""
     if domain is None:
         return Machine.Observed.MISSING if built else Machine.Observed.UNKNOWN
+    if domain.crashed:
+        return Machine.Observed.CRASHED
     if domain.paused:
         return Machine.Observed.PAUSED
     return Machine.Observed.RUNNING if domain.running else Machine.Observed.STOPPED

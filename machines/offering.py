@@ -56,6 +56,13 @@ def needs(request: HttpRequest) -> Iterator[Attention]:
                 text=f"Not as wished: {what}. Somebody changed it there.",
                 url=reverse("machines:drift", args=(machine.pk,)),
             )
+    for machine in built.filter(observed=Machine.Observed.CRASHED).order_by("-since")[:LIMIT]:
+        yield Attention(
+            state="bad",
+            title=f"{machine.name} crashed",
+            text="Its own kernel gave up, says the hypervisor.",
+            url=reverse("machines:detail", args=(machine.pk,)),
+        )
     fell = built.filter(observed=Machine.Observed.STOPPED, wanted=Machine.Wanted.RUNNING)
     for machine in fell.order_by("-since")[:LIMIT]:
         yield Attention(

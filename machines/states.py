@@ -142,6 +142,10 @@ def _as_seen(machine: Machine, now: datetime) -> Shown:
     if seen in (Machine.Observed.RUNNING, Machine.Observed.PAUSED) and seen != wanted:
         meant = "run" if wanted == Machine.Wanted.RUNNING else f"be {machine.get_wanted_display()}"
         return Shown(mark="wait", word=str(seen), sub=f"though it is meant to {meant}", rank=Rank.TROUBLE)
+    if seen == Machine.Observed.CRASHED:
+        left = "; what is left of it is kept" if machine.on_crash == Machine.OnCrash.PRESERVE else ""
+        sub = f"since {_clock(machine.since)}{left}" if machine.since else left.removeprefix("; ")
+        return Shown(mark="bad", word="crashed", sub=sub, rank=Rank.TROUBLE)
     if seen == Machine.Observed.STOPPED and wanted == Machine.Wanted.PAUSED:
         return Shown(mark="wait", word="stopped", sub="it was paused; its memory is gone", rank=Rank.TROUBLE)
     if seen == Machine.Observed.RUNNING:

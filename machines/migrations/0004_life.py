@@ -13,6 +13,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterField(
+            model_name='machine',
+            name='observed',
+            field=models.CharField(choices=[('unknown', 'not looked at yet'), ('running', 'running'), ('stopped', 'stopped'), ('paused', 'paused'), ('crashed', 'crashed'), ('missing', 'missing on the host')], default='unknown', max_length=8),
+        ),
         migrations.AddField(
             model_name='machine',
             name='adopted',

@@ -42,6 +42,12 @@ def test_since_moves_with_the_state_alone_and_the_look_with_every_round(host, we
     assert web_dom.observed_at > looked
 
 
+def test_a_crash_is_told_from_a_shutdown_where_the_hypervisor_does(host, web_dom):
+    book(host, seen(of(web_dom, crashed=True)))
+    assert observed(web_dom) == "crashed"
+    assert web_dom.wanted == "running"
+
+
 def test_an_empty_host_makes_machines_missing_and_removes_none(host, web_dom):
     book(host, seen())
     assert observed(web_dom) == "missing"

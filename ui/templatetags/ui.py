@@ -29,6 +29,7 @@ MARKS = {
     "trial": "busy",
     "unknown": "old",
     "missing": "miss",
+    "crashed": "bad",
     "failed": "bad",
     "refused": "bad",
     "drifted": "wait",
