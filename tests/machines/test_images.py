@@ -102,7 +102,7 @@ def test_a_kernel_the_image_has_not_is_refused(operator, image, kernel: str):
 
 
 def test_no_machine_is_made_of_an_image_that_is_not_made(zones, image, dominig):
-    from machines import checks
+    from machines import size_checks
     from machines.models import Machine
 
     image.digest = ""
@@ -110,7 +110,7 @@ def test_no_machine_is_made_of_an_image_that_is_not_made(zones, image, dominig):
         host=image.host, zone=zones["zDominig"], name="New", address="10.10.2.9", memory_mib=64, root_mib=64
     )
     machine.image = image
-    assert checks._image(machine) == "tiny is not made yet. Wait for its job, or choose another image."
+    assert size_checks.image(machine) == "tiny is not made yet. Wait for its job, or choose another image."
 
 
 @pytest.mark.parametrize("who", ["dominig", "agnes"])
