@@ -41,7 +41,7 @@ inside = ssh(m.address, "cat /root/note 2>/dev/null; cat /mnt/root/root/note; st
 again = carried(services.machine_start(actor(), machine("Mail")))["state"]
 out_of = ended()
 answers(m.address, 22, b"SSH")
-after = ssh(m.address, "cat /root/note; ls /mnt/root 2>/dev/null")
+after = ssh(m.address, "cat /root/note; ls /mnt/root 2>/dev/null; true")
 left = volumes.look(config, "Mail-rescue")
 row = machine("Mail")
 out = into, up, inside.split(), again, out_of, after.split(), str(left), row.rescue_id, row.observed
