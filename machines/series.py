@@ -65,7 +65,8 @@ def rate(before: Counted | None, now: Counted, seconds: float, at: int) -> Sampl
     anew = before.run != now.run
 
     def a_second(name: str) -> int:
-        was, is_ = getattr(before, name), getattr(now, name)
+        was: int = getattr(before, name)
+        is_: int = getattr(now, name)
         if is_ < 0 or was < 0:
             return -1
         return round((is_ if (anew and name == "cpu_ns") or is_ < was else is_ - was) / seconds)
