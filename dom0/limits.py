@@ -80,7 +80,7 @@ def found(config: HostConfig, uuids: Collection[str]) -> dict[str, str]:
     for uuid, number in (domains.running(config, list(there)) if there else {}).items():
         each = there[uuid]
         try:
-            weight, cap = domains.credit(config, uuid) if each.xen else _cpu_found(number)
+            weight, cap = domains.credit(config, uuid) if each.xen else _cpu_found(number) if each.lxc else (0, 0)
             disk = _disk_found(each, number) if each.lxc else ""
         except FileNotFoundError:
             continue  # it ended while we looked

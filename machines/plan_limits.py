@@ -12,8 +12,9 @@ from machines.specs import LimitsSpec, MachineSpec, PlaceSpec
 def offered(place: PlaceSpec) -> tuple[str, ...]:
     """The limits that hold on this kind of host; the others were shown not to (docs/operations.md)."""
     network = ("net_in_kbit", "net_out_kbit", "net_share_kbit")
+    cpu = ("cpu_weight", "cpu_cap") if place.lxc or place.xen else ()
     disk = ("disk_kib_s", "disk_iops") if place.lxc else ()
-    return (*network, "cpu_weight", "cpu_cap", *disk)
+    return (*network, *cpu, *disk)
 
 
 def plan_limits(spec: MachineSpec, state: State) -> Plan:
@@ -30,7 +31,8 @@ def refuse_unoffered(spec: MachineSpec) -> None:
     """Raises Refused for a limit that would not hold on this host."""
     wanted = [name for name in vars(LimitsSpec()) if getattr(spec.limits, name) and name not in offered(spec.place)]
     if wanted:
+        what = "disks" if wanted[0].startswith("disk") else "processors"
         raise Refused(
-            f"{spec.place.host} can't limit disks by machine: what its machines write, the host writes for them all.",
-            note="Nothing was changed. Leave diskbw and iops empty for machines of this host.",
+            f"{spec.place.host} can't limit {what} by machine: what its machines do there, the host does for them all.",
+            note="Nothing was changed. Take that limit off for machines of this host.",
         )

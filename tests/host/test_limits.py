@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from demo import shutdown
 from tests.host.test_machine_life import Box, box  # noqa: F401
 
 pytestmark = pytest.mark.host
@@ -274,6 +275,32 @@ out = lifted, left, undone, (there, traces())
     assert (lifted, left) == ("done", [])
     assert undone == ["done", None, True]
     assert gone == [3, []]
+
+
+def test_a_file_that_can_not_be_read_keeps_no_machine_off_and_is_mended_by_the_next_start(box: Box, two: None):  # noqa: F811
+    seen, kept = box.do(f"""{TOOLS}
+limit("Mail", {ALL})
+m = machine("Mail")
+path = Path(limits_file.path(config.state, str(m.uuid)))
+path.write_text("no limits at all")
+domains.stop(config, str(m.uuid), how="usr2", grace_s=20)
+seen = [domains.start(config, str(m.uuid)), answers(m.address, 22, b"SSH"), in_force("Mail")]
+seen += [carried(services.machine_start(actor(), m))["state"], in_force("Mail")]
+out = seen, path.read_text().startswith("{{")
+""")
+    assert seen == ["Mail is started.", True, None, "done", SAID]
+    assert kept
+
+
+def test_after_dom0_restarts_they_hold_before_anybody_of_the_panel_is_there(box: Box, two: None):  # noqa: F811
+    assert box.do(f"{TOOLS}\nout = limit('Mail', {ALL})['state']") == "done"
+    shutdown.stop(box.layout)
+    box.up()
+    seen = box.do(f"""{TOOLS}
+until(lambda: domains.running(config, [str(machine("Mail").uuid)]) and in_force("Mail") == {SAID!r})
+out = in_force("Mail"), [list(sent(line)) for line in (machine("Mail").zone.bridge, machine("Mail").vif)]
+""")
+    assert seen == [SAID, [["1:1", "1:2", "1:214"], ["1:1", "1:2"]]]
 
 
 def test_killed_between_its_steps_it_goes_on(box: Box, two: None):  # noqa: F811
