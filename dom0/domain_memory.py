@@ -14,6 +14,7 @@ from typing import Any
 from dom0.errors import Refused
 
 LIVE = 1  # VIR_DOMAIN_AFFECT_LIVE
+ROUGHLY_MIB = 4  # a hypervisor counts some of its own memory as the guest's
 PATIENCE_S = 20.0
 POLL_S = 0.1
 
@@ -51,7 +52,7 @@ def _refuse_used(domain: Any, mib: int) -> None:
 
 def _followed(domain: Any, mib: int) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while abs(now(domain)[0] - mib) > 1:
+    while abs(now(domain)[0] - mib) > ROUGHLY_MIB:
         if time.monotonic() > deadline:
             raise _holds_on(domain.name(), mib, f"it has {now(domain)[0]} MB still, asked {PATIENCE_S:g} s ago")
         time.sleep(POLL_S)

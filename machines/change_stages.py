@@ -12,6 +12,7 @@ from machines.specs import MIB, UID_BLOCK, MachineSpec, Tuned, VolumeSpec, short
 
 #: As dom0.growing: less than this at the end of a volume is left over, and nothing grows by less.
 SLACK = 16 * MIB
+ROUGHLY_MIB = 4  # as dom0.domain_memory: a hypervisor counts some of its own memory as the guest's
 NOBODY = UID_BLOCK - 2  # of the machine's own uids: whom its filesystem's programs run as
 
 
@@ -96,7 +97,7 @@ def memory(spec: MachineSpec, draft: Draft) -> None:
     domain = draft.state.domains.get(spec.name)
     if domain is None or not domain.running or not domain.memory_mib:
         return
-    if abs(domain.memory_mib - spec.memory_mib) <= 1:
+    if abs(domain.memory_mib - spec.memory_mib) <= (1 if spec.place.lxc else ROUGHLY_MIB):
         return
     if domain.paused or spec.memory_mib > domain.ceiling_mib:
         why = "it is paused" if domain.paused else f"while it runs it can't have more than {domain.ceiling_mib} MB"
@@ -115,7 +116,7 @@ def memory(spec: MachineSpec, draft: Draft) -> None:
 
 def rename(was: MachineSpec, spec: MachineSpec, draft: Draft) -> None:
     """Volumes that have the former name get the new one, snapshots along."""
-    for old, new in zip(was.volume_names, spec.volume_names, strict=True):
+    for old, new in zip(all_names(was), all_names(spec), strict=True):
         there = draft.state.volumes.get(old)
         if old == new or there is None or there.machine != spec.uuid:
             continue
@@ -128,6 +129,11 @@ def rename(was: MachineSpec, spec: MachineSpec, draft: Draft) -> None:
                 relies_on=(("volumes", old), ("volumes", new)),
             )
         )
+
+
+def all_names(spec: MachineSpec) -> tuple[str, ...]:
+    """Of its volumes, and of what a rescue may have left."""
+    return (*spec.volume_names, spec.rescue_root.name)
 
 
 def _renamed(draft: Draft, old: str, new: str) -> list[Put | Drop]:

@@ -56,7 +56,8 @@ def plan_change(was: MachineSpec, spec: MachineSpec, state: State, *, on: bool, 
     if _elsewhere(was, spec) or was.name != spec.name:
         settle.settle(spec, draft)
     stages.createvmconf(spec, draft)
-    change_stages.memory(spec, draft)
+    if was.memory_mib != spec.memory_mib:
+        change_stages.memory(spec, draft)
     _says_later(was, spec, draft)
     limits_stages.keep(spec, draft)
     if on and _restarts(was, spec):
@@ -85,7 +86,7 @@ def _apart(was: MachineSpec, spec: MachineSpec, state: State) -> bool:
     domain = state.domains.get(spec.name)
     if was.name != spec.name:
         old = state.domains.get(was.name)
-        mine = [state.volumes[name] for name in was.volume_names if name in state.volumes]
+        mine = [state.volumes[name] for name in change_stages.all_names(was) if name in state.volumes]
         if (old and old.uuid == spec.uuid) or any(volume.machine == spec.uuid for volume in mine):
             return True
     missing = any(volume.name not in state.volumes for volume in spec.volumes)
