@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 from dom0.found import Found
-
 from dom0.kernel_image import Kernel
 
 

@@ -59,7 +59,8 @@ def list_(request: UserRequest) -> HttpResponse:
     if not request.user.is_operator:
         return redirect("machines:mine")
     shown = listing(Machine.objects.visible_to(request.user), Filter.of(request.GET), request.GET.get("page"))
-    context = {"unknown": unknown_count(), "list": shown, "states": [(key, label) for key, label in LABELS.items() if key]}
+    states = [(key, label) for key, label in LABELS.items() if key]
+    context = {"unknown": unknown_count(), "list": shown, "states": states}
     return answer(request, "machines/list.html", {"rows": "machines/_rows.html"}, context)
 
 

@@ -85,7 +85,7 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   drift NAME [restore|adopt|ignore]
                           what differs on the host from the wish, and what shall become of it
   rescue NAME [image=] | rescue NAME --end
-                          start it from a throw-away root with its own volumes beside it (lxc: below /mnt/root), and back
+                          start it from a throw-away root, its own volumes beside it (lxc: /mnt/root); and back
   check NAME [repair]     the filesystem of a machine that is off; repair mends what needs no question
   doctor [NAME]           why a machine can't be reached, one finding after the other; without NAME the host's health
   jobs                    the latest jobs
@@ -165,7 +165,8 @@ def parse(argv: Sequence[str]) -> Typed:
     parser.add_argument("--reason", "--why", default="")
     parser.add_argument("--host", default="")
     parser.add_argument("--confirm-within", default="")
-    for names in (("--yes", "-y"), ("--verbose", "-v"), ("--go-on",), ("--cancel",), ("--end",), ("--force",), ("--help", "-h")):
+    flags = ("--go-on",), ("--cancel",), ("--end",), ("--force",)
+    for names in (("--yes", "-y"), ("--verbose", "-v"), *flags, ("--help", "-h")):
         parser.add_argument(*names, action="store_true")
     given = parser.parse_intermixed_args(list(argv))
     words = [word for word in given.words if not PAIR.match(word)]

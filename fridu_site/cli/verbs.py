@@ -10,8 +10,8 @@ from django.core.exceptions import PermissionDenied
 from dom0.errors import Refused
 from fridu_site.cli import adopt as adopt_cli
 from fridu_site.cli import call as typed
-from fridu_site.cli import rescue as rescue_cli
 from fridu_site.cli import limits, run
+from fridu_site.cli import rescue as rescue_cli
 from fridu_site.cli.call import Call
 from fridu_site.cli.change import change as change_
 from fridu_site.cli.create import create
