@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dom0 import hook, host
 from dom0.hook import Complaint, Root, read
 
 GOLDEN = (Path(__file__).parents[1] / "golden" / "domain-lxc.xml").read_text()
@@ -55,3 +56,18 @@ def test_it_refuses_a_machine_without_shifted_user_ids():
     start, end = GOLDEN.index("<idmap>"), GOLDEN.index("</idmap>") + len("</idmap>")
     with pytest.raises(Complaint, match="idmap"):
         read((GOLDEN[:start] + GOLDEN[end:]).encode())
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["", 'state = "/srv/state"', "state='/srv/state' # here", 'state="/srv/state"', '  state   =  "/srv/state"  '],
+)
+def test_it_finds_the_limits_where_the_host_file_says(monkeypatch, tmp_path, line):
+    """It reads one key by hand; whoever else reads the file finds the same."""
+    path = tmp_path / "host.toml"
+    path.write_text(f'name = "box"\nlibvirt = "lxc:///system"\nvolumes = "/v"\n{line}\n[[nic]]\nname = "eth0"\n')
+    monkeypatch.setenv("FRIDU_HOST_TOML", str(path))
+    assert hook.limits_folder() == f"{host.load().state}/limits"
+    xml = b"<domain type='lxc' id='42'><uuid>6f1d7a52-6d4c-4a53-9a3b-0f6a9c1f4e10</uuid></domain>"
+    assert hook.limits_path(xml) == f"{host.load().state}/limits/6f1d7a52-6d4c-4a53-9a3b-0f6a9c1f4e10.json"
+    assert hook.domain_id(xml) == 42
