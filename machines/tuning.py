@@ -1,8 +1,8 @@
 """What is written into a fresh root filesystem so that it starts as this machine, by the image's family. Pure.
 
 Which tool sets up the network is looked at in the root itself: a recipe carries `when` or `unless`, a path that must
-be there or must not (dom0.tune). Debian 12 and 13 and tiny are started in tests; the others are tested on trees that
-their tools' own readers accept, and were never started.
+be there or must not (dom0.tune). No test has started any of these families but tiny: the others are tested on trees
+made by hand, by what is written into them, and no reader of those distributions has looked at it.
 """
 
 from __future__ import annotations
