@@ -81,7 +81,9 @@ def _promised(machine: Machine) -> str:
     """Whether a job gives the name to another machine, or takes it from one and has not ended well."""
     promised = changing.kept(machine.host, "name", but=machine.pk)
     whose = {name.lower(): who for name, who in promised.items()}.get(machine.name.lower())
-    return f"A job of {whose} still needs the name {machine.name}. Wait for its end, or choose another." if whose else ""
+    return (
+        f"A job of {whose} still needs the name {machine.name}. Wait for its end, or choose another." if whose else ""
+    )
 
 
 def zone_complaint(machine: Machine) -> str:
