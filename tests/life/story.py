@@ -79,7 +79,8 @@ class Story:
 
     def publish(self) -> None:
         """By a rule file, as the seed had it: the zone is there already, the port is new."""
-        self._rules(f"CreateApp NAME=LifeSSH ZONE={ZONE} EXT=tcp:{PORT} INT={ADDRESS}:22\n")
+        self._wish(f"CreateApp NAME=LifeSSH ZONE={ZONE} EXT=tcp:{PORT} INT={ADDRESS}:22\n")
+        self._apply()
 
     def create(self) -> None:
         before = time.monotonic()
@@ -146,10 +147,11 @@ class Story:
         print(f"dom0 restarted, and SSH into the machine: {time.monotonic() - began:.1f} s", flush=True)
 
     def delete(self) -> None:
-        """Its published port, then the machine, then its zone."""
-        self._rules("")
+        """Its published port, then the machine, then its zone; then the rules of all that."""
+        self._wish("")
         self._told("delete", MACHINE)
         self._told("zone", "delete", ZONE)
+        self._apply()
 
     def nothing_is_left(self, before: dict[str, str]) -> None:
         after = self.traces()
@@ -170,12 +172,15 @@ class Story:
             "rules": run(f"iptables-save | grep '10\\.10\\.4\\.\\|{PORT}'; ipset save | grep '10\\.10\\.4\\.'"),
         }
 
-    def _rules(self, text: str) -> None:
-        """The wishes of the firewall are those of a rule file, exactly; put on the host and kept."""
+    def _wish(self, text: str) -> None:
+        """The wishes of the firewall are those of a rule file, exactly."""
         stage = self.stage
         zone = f"CreateZone NAME={ZONE} NIC=eth0 EXT={stage.external} BR={BRIDGE} INT={GATEWAY} MASK=255.255.255.0\n"
         stage.run(f"cat > /tmp/life.rules <<'END'\n{zone}{text}END")
         self._told("import", "/tmp/life.rules", "exact=yes")
+
+    def _apply(self) -> None:
+        """Put on the host and kept."""
         self._told("firewall", "apply", "--confirm-within", "600", "--reason", "the story")
         self._told("firewall", "confirm")
 
@@ -215,5 +220,21 @@ def live(stage: Stage) -> None:
     assert story.read() == "kept"
     story.reinstall()
     assert story.read() == "nothing"
+    story.delete()
+    story.nothing_is_left(empty)
+
+
+def live_shortly(stage: Stage) -> None:
+    """Made, reached, stopped, started, deleted."""
+    story = Story(stage=stage)
+    story.settle()
+    empty = story.traces()
+    story.zone()
+    story.publish()
+    story.create()
+    story.write("kept")
+    story.stop()
+    story.start()
+    assert story.read() == "kept"
     story.delete()
     story.nothing_is_left(empty)
