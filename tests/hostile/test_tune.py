@@ -24,6 +24,7 @@ WISHES = {
     "mark": "a/b/c",
     "files": [
         {"path": "/etc/hostname", "content": "Tuned\n"},
+        {"path": "/etc/machine-id", "content": "", "mode": "0444"},
         {"path": "/root/.ssh/authorized_keys", "content": "ssh-x\n", "mode": "0600", "folder_mode": "0700"},
     ],
     "links": [{"path": "/etc/systemd/system/wants/n.service", "target": "/lib/n.service"}],
@@ -169,13 +170,16 @@ def test_a_shadow_file_that_is_no_ordinary_one_is_named_not_waited_for(plant: Pl
     assert volumes_mark(path) == ""
 
 
-@pytest.mark.parametrize("place", ["etc/hostname", "root/.ssh/authorized_keys", "etc/.fridu-hostname"])
+@pytest.mark.parametrize(
+    "place", ["etc/hostname", "etc/machine-id", "root/.ssh/authorized_keys", "etc/.fridu-hostname"]
+)
 def test_a_fifo_in_the_way_of_a_file_is_replaced(place: str, tmp_path: Path, victim: Path):
     path = image(tmp_path, victim, fifo(place))
     done = tune(path)
     assert done.returncode == 0, done.stderr
     assert told(path, "cat /etc/hostname") == "Tuned\n"
     assert told(path, "cat /root/.ssh/authorized_keys") == "ssh-x\n"
+    assert "Type: regular" in told(path, "stat /etc/machine-id")
 
 
 @pytest.mark.parametrize("place", ["etc/hostname", "root/.ssh/authorized_keys", "etc/.fridu-hostname"])
