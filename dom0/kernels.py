@@ -96,7 +96,7 @@ def _by_version(name: str) -> list[tuple[int, str]]:
 
 
 def fact(path: str) -> BootFile | None:
-    """What the file is, for a plan; None where it is missing. Looked into again only when it changed. Raises OSError."""
+    """What the file is, for a plan; None where it is missing. Looked into again only when changed. Raises OSError."""
     try:
         there = Path(path).stat()
     except FileNotFoundError:

@@ -15,8 +15,8 @@ NAMES = {"REPOSITORY": "/srv/fridu.git", "PASSWORD": PASSWORD, "YOU": "brendan"}
 ANSWERS = {"--pwprompt": f"{PASSWORD}\n{PASSWORD}\n"}
 #: “Put this host's facts in”, and the admin VPN, which the host has before.
 FACTS = f"""
-sed -i '0,/^name = .*/s||name = "dom0"|; s|^libvirt = .*|libvirt = "xen:///system"|; s|^panel_port = .*|panel_port = 443|
-        s|^# volume_groups|volume_groups|; s|^reserved_memory_mib.*|reserved_memory_mib = 64|' /etc/fridu/host.toml
+sed -i '0,/^name = .*/s||name = "dom0"|; s|^libvirt = .*|libvirt = "xen:///system"|' /etc/fridu/host.toml
+sed -i 's|^panel_port = .*|panel_port = 443|; s|^# volume_groups|volume_groups|' /etc/fridu/host.toml
 sed -i 's|PASSWORD|{PASSWORD}|' /etc/fridu/panel.env
 """
 VPN = "ip tuntap add dev tun0 mode tun && ip addr add 10.10.95.38/24 dev tun0 && ip link set tun0 up"
@@ -53,7 +53,8 @@ def _typed(lab: Lab, line: str) -> None:
 
 def _serves(lab: Lab) -> None:
     """The panel behind TLS, and the worker, which reports its host."""
-    ask = "curl -sk --resolve panel.example.org:443:10.10.95.38 https://panel.example.org/login/ -o /dev/null -w '%{http_code}'"
+    at = "--resolve panel.example.org:443:10.10.95.38 https://panel.example.org/login/"
+    ask = f"curl -sk {at} -o /dev/null -w '%{{http_code}}'"
     lab.until(ask, patience_s=300, said="200")
     lab.until("/opt/fridu/bin/fridu --as brendan zones", patience_s=300)
     lab.until("/opt/fridu/bin/fridu --as brendan image", patience_s=300)

@@ -110,7 +110,8 @@ def test_while_a_job_is_open_nothing_is_offered_and_asking_says_why(owner, web_d
 def test_another_machines_snapshot_is_not_reached_through_ones_own(owner, web_dom, image, kept):
     mine = Machine.objects.create(
         host=web_dom.host, zone=web_dom.zone, owner=web_dom.owner, name="Other", address="10.10.2.9",
-        mac="aa:bb:cc:0a:02:09", vif="fr0a0a0209", uid_base=70_000_000, memory_mib=64, root_mib=64, image=image, built_at=timezone.now(),
+        mac="aa:bb:cc:0a:02:09", vif="fr0a0a0209", uid_base=70_000_000, memory_mib=64, root_mib=64, image=image,
+        built_at=timezone.now(),
     )  # fmt: skip
     assert owner.post(page(mine, f"snapshots/{kept.pk}/restore/")).status_code == 404
     assert not Job.objects.exists()
