@@ -1,20 +1,20 @@
-"""libvirt. The only module that imports it; no call lasts longer than its time, whatever libvirtd does."""
+"""What libvirt knows of domains, and what can be done with them."""
 
 from __future__ import annotations
 
 import re
-import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
 import libvirt
 
 from dom0 import domain_memory, files
-from dom0.errors import CommandFailed, FriduError, Refused
+from dom0.errors import Refused
 from dom0.found import Found, looked_at
 from dom0.host import HostConfig
+from dom0.libvirtd import asked, by_uuid
 from dom0.state import Domain
 
 MIB = 1 << 20
@@ -30,10 +30,6 @@ OFF = (libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_CRASHED, libvirt.VIR_DOMAI
 CRASHED = [libvirt.VIR_DOMAIN_SHUTOFF, libvirt.VIR_DOMAIN_SHUTOFF_CRASHED]  # on lxc every end looks like a shutdown
 PAUSED = (libvirt.VIR_DOMAIN_PAUSED, libvirt.VIR_DOMAIN_PMSUSPENDED)
 _DEFINITION = re.compile(r'<fridu:definition [^>]*digest=["\']([0-9a-f]+)["\']')
-_FROM_HOOK = re.compile(r"Fridu: (.+?)\s*$", re.S)
-
-T = TypeVar("T")
-libvirt.registerErrorHandler(lambda *_: None, None)  # it would print each error besides raising it
 
 
 def look(config: HostConfig, names: Collection[str]) -> dict[str, Domain]:
@@ -49,7 +45,7 @@ def look(config: HostConfig, names: Collection[str]) -> dict[str, Domain]:
                     raise
         return found
 
-    return _asked(config, "look", ANSWER_S, work)
+    return asked(config, "look", ANSWER_S, work)
 
 
 def look_at_all(config: HostConfig) -> dict[str, Domain]:
@@ -65,12 +61,12 @@ def look_at_all(config: HostConfig) -> dict[str, Domain]:
             found[name] = _counted(domain, Domain(name=name, uuid=domain.UUIDString()))
         return found
 
-    return _asked(config, "list", ANSWER_S, work)
+    return asked(config, "list", ANSWER_S, work)
 
 
 def free_memory_mib(config: HostConfig) -> int:
     """What the hypervisor has left to give; under Xen no other has. Raises CommandFailed."""
-    return _asked(config, "free memory", ANSWER_S, lambda link: int(link.getFreeMemory()) // MIB)
+    return asked(config, "free memory", ANSWER_S, lambda link: int(link.getFreeMemory()) // MIB)
 
 
 def definitions(config: HostConfig, names: Collection[str]) -> dict[str, Found]:
@@ -87,7 +83,7 @@ def definitions(config: HostConfig, names: Collection[str]) -> dict[str, Found]:
                         raise
         return seen
 
-    return _asked(config, "definitions", ANSWER_S, work)
+    return asked(config, "definitions", ANSWER_S, work)
 
 
 def _defined(domain: Any) -> Found:
@@ -104,13 +100,13 @@ def network_inside(config: HostConfig, uuid: str) -> str:
     """The path of a running lxc machine's network namespace; "" where it has none. Raises CommandFailed, Refused."""
 
     def work(link: Any) -> str:
-        keeper = _by_uuid(link, uuid).ID()  # of the lxc driver: libvirt_lxc, whose only child is the machine's init
+        keeper = by_uuid(link, uuid).ID()  # of the lxc driver: libvirt_lxc, whose only child is the machine's init
         if keeper <= 0:
             return ""
         children = (files.read_text(f"/proc/{keeper}/task/{keeper}/children") or "").split()
         return f"/proc/{children[0]}/ns/net" if children else ""
 
-    return _asked(config, "network", ANSWER_S, work)
+    return asked(config, "network", ANSWER_S, work)
 
 
 def define(config: HostConfig, xml: str, *, autostart: bool) -> str:
@@ -121,25 +117,25 @@ def define(config: HostConfig, xml: str, *, autostart: bool) -> str:
         domain.setAutostart(int(autostart))
         return f"{domain.name()} is defined."
 
-    return _asked(config, "define", ANSWER_S, work)
+    return asked(config, "define", ANSWER_S, work)
 
 
 def set_autostart(config: HostConfig, uuid: str, *, autostart: bool) -> str:
     """Whether the machine starts with the host. Raises CommandFailed, Refused."""
 
     def work(link: Any) -> str:
-        domain = _by_uuid(link, uuid)
+        domain = by_uuid(link, uuid)
         domain.setAutostart(int(autostart))
         return f"{domain.name()} {'starts' if autostart else 'does not start'} with the host."
 
-    return _asked(config, "autostart", ANSWER_S, work)
+    return asked(config, "autostart", ANSWER_S, work)
 
 
 def start(config: HostConfig, uuid: str) -> str:
     """Start a defined domain; one that runs is fine. Raises Refused with the hook's sentence, CommandFailed."""
 
     def work(link: Any) -> str:
-        domain = _by_uuid(link, uuid)
+        domain = by_uuid(link, uuid)
         if domain.isActive():
             if _state(domain)[0]:
                 return f"{domain.name()} runs already."
@@ -147,17 +143,17 @@ def start(config: HostConfig, uuid: str) -> str:
         domain.create()
         return f"{domain.name()} is started."
 
-    return _asked(config, "start", START_S, work)
+    return asked(config, "start", START_S, work)
 
 
 def memory_to_start(config: HostConfig, uuid: str) -> int:
     """MiB the domain takes when it is started; 0 for one that runs. Raises Refused, CommandFailed."""
 
     def work(link: Any) -> int:
-        domain = _by_uuid(link, uuid)
+        domain = by_uuid(link, uuid)
         return 0 if domain.isActive() else int(domain.info()[1]) // 1024
 
-    return _asked(config, "info", ANSWER_S, work)
+    return asked(config, "info", ANSWER_S, work)
 
 
 def stop(config: HostConfig, uuid: str, *, how: str, grace_s: float, force: bool = True) -> str:
@@ -167,7 +163,7 @@ def stop(config: HostConfig, uuid: str, *, how: str, grace_s: float, force: bool
     """
 
     def work(link: Any) -> str:
-        domain = _by_uuid(link, uuid)
+        domain = by_uuid(link, uuid)
         began = time.monotonic()
         if not domain.isActive():
             return f"{domain.name()} is off already."
@@ -181,51 +177,51 @@ def stop(config: HostConfig, uuid: str, *, how: str, grace_s: float, force: bool
         _end(domain)
         return f"{domain.name()} did not power off in {grace_s:g} s and was ended by force."
 
-    return _asked(config, "stop", grace_s + 2 * ANSWER_S, work)
+    return asked(config, "stop", grace_s + 2 * ANSWER_S, work)
 
 
 def force_off(config: HostConfig, uuid: str) -> str:
     """End a domain as if its power was cut; one that is off is fine. Raises Refused, CommandFailed."""
 
     def work(link: Any) -> str:
-        domain = _by_uuid(link, uuid)
+        domain = by_uuid(link, uuid)
         if not domain.isActive():
             return f"{domain.name()} is off already."
         _end(domain)
         return f"{domain.name()} was ended by force."
 
-    return _asked(config, "destroy", 2 * ANSWER_S, work)
+    return asked(config, "destroy", 2 * ANSWER_S, work)
 
 
 def pause(config: HostConfig, uuid: str) -> str:
     """Freeze a running domain; its memory stays. Raises Refused, CommandFailed."""
 
     def work(link: Any) -> str:
-        domain = _by_uuid(link, uuid)
+        domain = by_uuid(link, uuid)
         if not _state(domain)[1]:
             domain.suspend()
         return f"{domain.name()} is paused."
 
-    return _asked(config, "suspend", ANSWER_S, work)
+    return asked(config, "suspend", ANSWER_S, work)
 
 
 def resume(config: HostConfig, uuid: str) -> str:
     """Let a paused domain go on; one that runs is fine. Raises Refused, CommandFailed."""
 
     def work(link: Any) -> str:
-        domain = _by_uuid(link, uuid)
+        domain = by_uuid(link, uuid)
         if _state(domain)[1]:
             domain.resume()
         return f"{domain.name()} goes on."
 
-    return _asked(config, "resume", ANSWER_S, work)
+    return asked(config, "resume", ANSWER_S, work)
 
 
 def set_memory(config: HostConfig, uuid: str, mib: int) -> str:
     """Have a running domain have so much memory from now on. Raises Refused where it does not let go, CommandFailed."""
 
     def work(link: Any) -> str:
-        domain = _by_uuid(link, uuid)
+        domain = by_uuid(link, uuid)
         try:
             return domain_memory.give(domain, mib)
         except libvirt.libvirtError as error:
@@ -237,21 +233,21 @@ def set_memory(config: HostConfig, uuid: str, mib: int) -> str:
                 note=f"It has {mib} MB from its next start. Restart it, or end what uses so much, then go on.",
             ) from error
 
-    return _asked(config, "memory", ANSWER_S, work)
+    return asked(config, "memory", ANSWER_S, work)
 
 
 def undefine(config: HostConfig, uuid: str) -> str:
     """Have libvirt forget a domain that is off. Raises CommandFailed, Refused."""
 
     def work(link: Any) -> str:
-        domain = _by_uuid(link, uuid)
+        domain = by_uuid(link, uuid)
         name = domain.name()
         if domain.isActive() and not _state(domain)[0]:
             _end(domain)  # what was left of one that crashed
         domain.undefine()
         return f"libvirt no longer knows {name}."
 
-    return _asked(config, "undefine", ANSWER_S, work)
+    return asked(config, "undefine", ANSWER_S, work)
 
 
 def running(config: HostConfig, uuids: Collection[str]) -> dict[str, int]:
@@ -273,7 +269,7 @@ def running(config: HostConfig, uuids: Collection[str]) -> dict[str, int]:
                 found[uuid] = number
         return found
 
-    return _asked(config, "running", ANSWER_S, work)
+    return asked(config, "running", ANSWER_S, work)
 
 
 def credit(config: HostConfig, uuid: str) -> tuple[int, int]:
@@ -283,64 +279,19 @@ def credit(config: HostConfig, uuid: str) -> tuple[int, int]:
     """
 
     def work(link: Any) -> tuple[int, int]:
-        says = _by_uuid(link, uuid).schedulerParameters()
+        says = by_uuid(link, uuid).schedulerParameters()
         return says["weight"], says.get("cap", 0)
 
-    return _asked(config, "schedinfo", ANSWER_S, work)
+    return asked(config, "schedinfo", ANSWER_S, work)
 
 
 def set_credit(config: HostConfig, uuid: str, *, weight: int, cap: int) -> None:
     """Set both for a running domain of Xen. Raises CommandFailed, Refused."""
 
     def work(link: Any) -> None:
-        _by_uuid(link, uuid).setSchedulerParameters({"weight": weight, "cap": cap})
+        by_uuid(link, uuid).setSchedulerParameters({"weight": weight, "cap": cap})
 
-    _asked(config, "schedinfo", ANSWER_S, work)
-
-
-def _asked(config: HostConfig, what: str, within_s: float, work: Callable[[Any], T]) -> T:
-    """Run `work` with a connection in a thread of its own, so that a libvirt that hangs costs time, not the worker."""
-    box: list[T] = []
-    failed: list[Any] = []
-
-    def run() -> None:
-        try:
-            link = libvirt.open(config.libvirt)
-            try:
-                box.append(work(link))
-            finally:
-                link.close()
-        except (libvirt.libvirtError, FriduError) as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run, name=f"libvirt-{what}", daemon=True)
-    thread.start()
-    thread.join(within_s)
-    argv = ("libvirt", what, config.libvirt)
-    if thread.is_alive():
-        raise CommandFailed(argv, None, "", f"libvirt gave no answer within {within_s:g} s")
-    if failed:
-        raise _translated(argv, failed[0])
-    return box[0]
-
-
-def _translated(argv: tuple[str, ...], error: Any) -> FriduError:
-    if isinstance(error, FriduError):
-        return error
-    message = error.get_error_message() or str(error)
-    hook = _FROM_HOOK.search(message)
-    if hook:
-        return Refused(hook.group(1), note="The machine was not started. Mend that, then start it again.")
-    return CommandFailed(argv, error.get_error_code(), "", message)
-
-
-def _by_uuid(link: Any, uuid: str) -> Any:
-    try:
-        return link.lookupByUUIDString(uuid)
-    except libvirt.libvirtError as error:
-        if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-            raise Refused(f"libvirt knows no domain {uuid} any more.", note="Go on plans again.") from error
-        raise
+    asked(config, "schedinfo", ANSWER_S, work)
 
 
 def _described(domain: Any) -> Domain:
@@ -434,55 +385,3 @@ def _off(domain: Any, within_s: float) -> bool:
             return False
         time.sleep(POLL_S)
     return True
-
-
-def _define(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    return define(config, stdin, autostart=args["autostart"] == "yes")
-
-
-def _autostart(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    return set_autostart(config, args["uuid"], autostart=args["autostart"] == "yes")
-
-
-def _start(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    if "restart" in args:  # noted before: whoever is killed in between finds it off and noted, and starts it once
-        files.write_atomic(f"{config.run}/restarts/{args['uuid']}", args["restart"])
-    return start(config, args["uuid"])
-
-
-def _stop(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    force = args.get("then", "force") == "force"
-    return stop(config, args["uuid"], how=args["how"], grace_s=float(args["grace_s"]), force=force)
-
-
-def _force_off(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    return force_off(config, args["uuid"])
-
-
-def _pause(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    return pause(config, args["uuid"])
-
-
-def _resume(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    return resume(config, args["uuid"])
-
-
-def _set_memory(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    return set_memory(config, args["uuid"], int(args["mib"]))
-
-
-def _undefine(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
-    return undefine(config, args["uuid"])
-
-
-VERBS: dict[str, Callable[[HostConfig, Mapping[str, str], str], str]] = {
-    "domain-define": _define,
-    "domain-autostart": _autostart,
-    "domain-start": _start,
-    "domain-stop": _stop,
-    "domain-force-off": _force_off,
-    "domain-pause": _pause,
-    "domain-resume": _resume,
-    "domain-memory": _set_memory,
-    "domain-undefine": _undefine,
-}

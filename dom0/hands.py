@@ -52,9 +52,9 @@ def _golden_make(config: HostConfig, args: Args, stdin: str) -> str:
 
 def _domain(verb: str) -> Verb:
     def run(config: HostConfig, args: Args, stdin: str) -> str:
-        from dom0 import domains  # only when needed: the panel imports us too and may have no libvirt
+        from dom0 import domain_hands  # only when needed: the panel imports us too and may have no libvirt
 
-        return domains.VERBS[verb](config, args, stdin)
+        return domain_hands.VERBS[verb](config, args, stdin)
 
     return run
 

@@ -294,7 +294,7 @@ def test_less_memory_than_it_uses_is_refused_and_it_runs_on(box: Box, mail: str)
         """
 answers("10.10.2.4", 22, b"SSH")
 ssh("10.10.2.4", "(head -c 40000000 /dev/zero | tail -c 39000000 | sleep 600) >/dev/null 2>&1 &")
-used = lambda: int(domains._asked(config, "info", 30, lambda link: link.lookupByName("Mail").info()[2])) // 1024
+used = lambda: int(libvirtd.asked(config, "info", 30, lambda link: link.lookupByName("Mail").info()[2])) // 1024
 full = until(lambda: used() > 36)
 job = machine_change(actor(), machine("Mail"), approved=True, memory_mib=24)
 refused = carried(job)
