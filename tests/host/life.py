@@ -35,7 +35,7 @@ from django.core.management import call_command
 from accounts.models import Owner, SSHKey, User
 from audit.log import Actor
 from audit.models import Entry
-from dom0 import domains, execute, files, golden, hands, host, loading, marks, probe, trial, volumes
+from dom0 import domains, execute, files, golden, hands, host, libvirtd, loading, marks, probe, trial, volumes
 from dom0.steps import Hand
 from firewall import render, rows
 from hosts import sweep, watch, work
