@@ -31,6 +31,8 @@ TIERS = {
             says="a Xen dom0 with libvirt on xen:///system and a volume group, vg0",
             image="dom0",
             xen=True,
+            memory_mib=3072,
+            dom0_mib=1536,
             ready=(_GROUP, "timeout 60 virsh -c xen:///system list", "timeout 60 xl info"),
         ),
         Tier(name="lvm", says="the same host without Xen: a volume group, vg0", image="dom0", ready=(_GROUP,)),
