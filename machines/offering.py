@@ -38,39 +38,35 @@ def needs(request: HttpRequest) -> Iterator[Attention]:
     if not user.is_operator:
         return
     yield from _strangers()
+    seen = Machine.Observed
     busy = Job.objects.filter(target_kind="machine", state__in=Job.OPEN).values("target_id")
     built = Machine.objects.visible_to(user).exclude(built_at=None).exclude(pk__in=busy).select_related("zone")
-    for machine in built.filter(observed=Machine.Observed.MISSING).order_by("-since")[:LIMIT]:
-        yield Attention(
-            state="miss",
-            title=f"{machine.name} is missing on the host",
-            text=f"{machine.address} in {machine.zone.name}. Your wish stands; what was found differs.",
-            url=reverse("machines:detail", args=(machine.pk,)),
+    fell = Q(observed=seen.STOPPED, wanted=Machine.Wanted.RUNNING)
+    rows = built.filter(fell | Q(observed__in=(seen.MISSING, seen.CRASHED)) | ~Q(drift={})).order_by("-since", "name")
+    told = [trouble for machine in rows[: 4 * LIMIT] if (trouble := _trouble(machine))]
+    for state in ("miss", "bad", "wait"):
+        yield from [trouble for trouble in told if trouble.state == state][:LIMIT]
+
+
+def _trouble(machine: Machine) -> Attention | None:
+    """What is wrong with a machine on its host, the worst of it; None where that is ignored."""
+    page = reverse("machines:detail", args=(machine.pk,))
+    if machine.observed == Machine.Observed.MISSING:
+        text = f"{machine.address} in {machine.zone.name}. Your wish stands; what was found differs."
+        return Attention(state="miss", title=f"{machine.name} is missing on the host", text=text, url=page)
+    if machine.observed == Machine.Observed.CRASHED:
+        text = "Its own kernel gave up, says the hypervisor."
+        return Attention(state="bad", title=f"{machine.name} crashed", text=text, url=page)
+    if machine.drift and machine.drift["digest"] != machine.ignored_drift:
+        text = (
+            f"Not as wished: {', '.join(item['what'] for item in machine.drift['items'])}. Somebody changed it there."
         )
-    for machine in built.exclude(drift={}).exclude(observed=Machine.Observed.MISSING).order_by("name")[:LIMIT]:
-        if machine.drift["digest"] != machine.ignored_drift:
-            what = ", ".join(item["what"] for item in machine.drift["items"])
-            yield Attention(
-                state="wait",
-                title=f"{machine.name} differs on the host",
-                text=f"Not as wished: {what}. Somebody changed it there.",
-                url=reverse("machines:drift", args=(machine.pk,)),
-            )
-    for machine in built.filter(observed=Machine.Observed.CRASHED).order_by("-since")[:LIMIT]:
-        yield Attention(
-            state="bad",
-            title=f"{machine.name} crashed",
-            text="Its own kernel gave up, says the hypervisor.",
-            url=reverse("machines:detail", args=(machine.pk,)),
-        )
-    fell = built.filter(observed=Machine.Observed.STOPPED, wanted=Machine.Wanted.RUNNING)
-    for machine in fell.order_by("-since")[:LIMIT]:
-        yield Attention(
-            state="wait",
-            title=f"{machine.name} stopped by itself",
-            text="Somebody shut it down from inside, or it crashed. It is meant to run.",
-            url=reverse("machines:detail", args=(machine.pk,)),
-        )
+        page = reverse("machines:drift", args=(machine.pk,))
+        return Attention(state="wait", title=f"{machine.name} differs on the host", text=text, url=page)
+    if machine.observed == Machine.Observed.STOPPED and machine.wanted == Machine.Wanted.RUNNING:
+        text = "Somebody shut it down from inside, or it crashed. It is meant to run."
+        return Attention(state="wait", title=f"{machine.name} stopped by itself", text=text, url=page)
+    return None
 
 
 def _strangers() -> Iterator[Attention]:

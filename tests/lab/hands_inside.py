@@ -27,7 +27,7 @@ ME, OTHER = "6f1d7a52-6d4c-4a53-9a3b-0f6a9c1f4e10", "0b7e4a52-6d4c-4a53-9a3b-0f6
 FS_UUID = "6bb58948-b851-5d95-a5d7-2c467accf5e9"
 MIB = 1 << 20
 config = HostConfig(
-    name="lab", libvirt="xen:///system", volumes="/var/lib/fridu/volumes", volume_groups=("vg0", "vgmissing")
+    name="lab", libvirt="lxc:///system", volumes="/var/lib/fridu/volumes", volume_groups=("vg0", "vgmissing")
 )
 
 
