@@ -53,6 +53,8 @@ class CreateForm(Taking, SizesFields):
     """A new machine: name and address; all else from the site's defaults."""
 
     CALLED = {"boot": "kernel", "stages": "lvmcreate"}
+    field_order = ("name", "address", "owner", "ssh_keys")  # the rest after these
+
     name = forms.CharField(
         max_length=31,
         validators=[name_grammar],
