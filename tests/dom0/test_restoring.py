@@ -173,6 +173,16 @@ def test_a_beat_tells_systemds_watchdog(tmp_path: Path, monkeypatch: pytest.Monk
     assert abs(float((tmp_path / "beat").read_text()) - trial.boot_time()) < 5
 
 
+def test_a_guard_that_was_held_up_itself_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(guard.time, "monotonic", lambda: clock[0])
+    steady, said = guard.Steady(), []
+    for wait in (*[0.125] * 16, 2.0, *[0.125] * 16):
+        clock[0] += wait
+        said.append(steady.long_enough())
+    assert said == [*[False] * 11, *[True] * 5, *[False] * 12, *[True] * 5]
+
+
 # what is loaded
 
 
