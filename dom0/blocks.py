@@ -21,6 +21,7 @@ _BEGIN_WRITING = 2  # SYNC_FILE_RANGE_WRITE
 _BLKZEROOUT, _FICLONE = 0x127F, 0x40049409
 _HEAD = 128 << 10  # every signature that matters lies before; btrfs has its at 64 KiB
 _SUPERBLOCK = 1024  # where ext2, 3 and 4 have theirs
+_LARGEST_SHIFT = 6  # blocks of 64 KiB; a guest that writes its own volume may claim any
 _EXTENTS = 0x40  # in its incompatible features: what makes an ext3 an ext4
 _NOTHING = bytes(PIECE)
 
@@ -53,16 +54,21 @@ def filled(fd: int) -> int:
     head = os.pread(fd, _HEAD, 0)
     match content(fd):
         case "ext4" | "ext3":
-            low, shift, incompatible, high = (_number(head, _SUPERBLOCK + at) for at in (4, 24, 96, 336))
-            return (low | (high << 32 if incompatible & 0x80 else 0)) * (1024 << shift)  # 0x80: 64bit
+            low, incompatible, high = (_number(head, _SUPERBLOCK + at) for at in (4, 96, 336))
+            return (low | (high << 32 if incompatible & 0x80 else 0)) * _block_size(head)  # 0x80: 64bit
         case "swap":
             return (_number(head, 1028) + 1) * 4096
     return 0
 
 
 def block_size(fd: int) -> int:
-    """Bytes a block of the ext3 or ext4 that lies on it."""
-    return 1024 << _number(os.pread(fd, _HEAD, 0), _SUPERBLOCK + 24)
+    """Bytes a block of the ext3 or ext4 that lies on it; 0 where it claims what none has."""
+    return _block_size(os.pread(fd, _HEAD, 0))
+
+
+def _block_size(head: bytes) -> int:
+    shift = _number(head, _SUPERBLOCK + 24)
+    return 1024 << shift if shift <= _LARGEST_SHIFT else 0
 
 
 def empty(fd: int) -> None:

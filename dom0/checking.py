@@ -1,7 +1,8 @@
 """Check the filesystem of a machine that is off: `python -m dom0.checking VOLUME MACHINE look|repair`, as root.
 
-Its owner had root on it, so its bytes are hostile: dom0's kernel does not mount it, and e2fsck reads them as nobody,
-without privileges, network or anything to write but that one device. What it says is a verdict (dom0.verdicts).
+Its owner had root on it, so its bytes are hostile: dom0's kernel does not mount it, and e2fsck reads them as a user
+nobody else is, without privileges, network or anything to write but that one device. What it says is a verdict
+(dom0.verdicts).
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from dom0 import hook, marks, tune, verdicts
 from dom0.errors import FriduError, Refused
 from dom0.verdicts import Verdict
 
-NOBODY = 65_333  # nobody else's: the system's nobody runs dnsmasq
+USERS = 0x7000_0000  # from here on, one a device: beyond those of all machines
 LONGEST_S = 900.0
 LINE = 160  # characters of a line of e2fsck's that are repeated
 MEMORY = 2 << 30
+THREADS = 64  # e2fsck reads bitmaps with one a processor, and gives up where it gets none
 WAYS = {"look": "-fn", "repair": "-fp"}
 CLEAN, MENDED, MENDED_TOO, LEFT = 0, 1, 2, 4  # e2fsck's exit codes
 _NEWNS, _NEWNET, _NEWIPC = 0x20000, 0x40000000, 0x08000000
@@ -46,7 +48,7 @@ def check(volume: str, machine: str, way: str) -> Verdict:
 
 
 def _confined(device: int, how: str) -> tuple[int, str]:
-    """e2fsck as nobody, in a child of ours that sees the device as the one file it may write."""
+    """e2fsck without privileges, in a child of ours that sees the device as the one file it may write."""
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
@@ -75,14 +77,20 @@ def _leave(device: int) -> None:
     _call(_libc.mount(b"none", b"/", None, _REC | _PRIVATE, None))
     _call(_libc.mount(b"none", b"/run", b"tmpfs", _NOSUID | _NOEXEC, b"size=64k,mode=0711"))
     os.mknod("/run/volume", 0o600 | stat.S_IFBLK, device)
-    os.chown("/run/volume", NOBODY, NOBODY)
+    user = user_of(device)
+    os.chown("/run/volume", user, user)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (int(LONGEST_S), int(LONGEST_S)))
-    resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+    resource.setrlimit(resource.RLIMIT_NPROC, (THREADS, THREADS))
     os.setgroups([])
-    os.setresgid(NOBODY, NOBODY, NOBODY)
-    os.setresuid(NOBODY, NOBODY, NOBODY)
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
     _call(_libc.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
+
+
+def user_of(device: int) -> int:
+    """Who reads it: e2fscks of the same user could trace each other, and count as each other's processes."""
+    return USERS + (device & 0x0FFF_FFFF)
 
 
 def _call(result: int) -> None:

@@ -22,6 +22,7 @@ PACKED = {
     b"\x02!L\x18": (("lz4", "-dcq"), 4),
     b"]\x00\x00": (("xz", "-dcq", "--format=lzma", "--memlimit-decompress=256MiB"), 4),
 }
+NOTES = 64 << 10  # bytes of a segment's notes that are read; Linux has some hundred
 XEN_ENTRY, XEN_PVH_ENTRY = 1, 18  # of the notes whose name is "Xen"
 SPARE_MIB = 16  # what Xen's builder and the kernel take at once, besides the kernel and the initrd
 _PT_LOAD, _PT_NOTE = 1, 4
@@ -85,7 +86,7 @@ def elf(content: bytes, kind: str, name: str) -> Kernel:
     """The kernel whose ELF file, a vmlinux, is `content`. Raises Refused for another machine's, or a damaged one."""
     try:
         return _elf(content, kind, name)
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, OverflowError) as error:
         raise Refused(f"{name} is a damaged kernel: {error}.", note=_WAY_OUT) from error
 
 
@@ -107,7 +108,7 @@ def _segments(content: bytes, wanted: int) -> Iterator[tuple[int, bytes, int]]:
     for number in range(min(count, 64)):
         kind, _, offset, _, at, in_file, in_memory, _ = struct.unpack_from("<IIQQQQQQ", content, table + number * each)
         if kind == wanted:
-            yield at, content[offset : offset + in_file] if wanted == _PT_NOTE else b"", in_memory
+            yield at, content[offset : offset + min(in_file, NOTES)] if wanted == _PT_NOTE else b"", in_memory
 
 
 def _notes(content: bytes) -> Iterator[int]:

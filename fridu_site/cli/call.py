@@ -104,6 +104,11 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]"
 PAIR = re.compile(r"\A([A-Za-z_][A-Za-z0-9_]*)=(.*)\Z", re.DOTALL)
 
 
+def plain(text: str) -> str:
+    """The text as a terminal may get it, whoever wrote it: a guest's volume label stands in e2fsck's complaints."""
+    return _CONTROL.sub("\ufffd", text)
+
+
 class Misunderstood(Exception):
     """The command makes no sense; the message says what would."""
 
@@ -148,7 +153,7 @@ class Call:
 
     def say(self, text: str = "") -> None:
         """One or more lines. What a rule file or a machine had to say can't move a cursor or set a title with it."""
-        print(_CONTROL.sub("\ufffd", text), file=self.out, flush=True)
+        print(plain(text), file=self.out, flush=True)
 
     def word(self, number: int, what: str) -> str:
         """The word at that place. Raises Misunderstood."""

@@ -156,9 +156,9 @@ def _zone_action(line: Typed) -> str:
 
 def _fatal(err: TextIO, message: str, note: str = "", code: int = 1) -> int:
     """In the seed's manner: what is wrong, then the way out."""
-    print(f"FATAL {message}", file=err)
+    print(f"FATAL {typed.plain(message)}", file=err)
     if note:
-        print(f"Note: {note}", file=err)
+        print(f"Note: {typed.plain(note)}", file=err)
     return code
 
 

@@ -9,6 +9,7 @@ import lzma
 import struct
 import subprocess
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,6 +133,34 @@ def test_the_initrd_counts(config: HostConfig):
 )
 def test_what_is_no_kernel_is_refused(config: HostConfig, content: bytes, says: str):
     assert says in refused(config, content)
+
+
+def altered(at: int, value: int) -> bytes:
+    """With another number of eight bytes in its headers."""
+    content = bytearray(vmlinux())
+    struct.pack_into("<Q", content, at, value)
+    return bytes(content)
+
+
+@pytest.mark.parametrize("place", [1 << 63, (1 << 64) - 1])
+def test_headers_that_point_beyond_all_memory_are_damage(config: HostConfig, place: int):
+    assert "is a damaged kernel" in refused(config, altered(32, place))
+
+
+def test_notes_without_end_are_not_read_to_their_end():
+    content = bytearray(vmlinux())
+    struct.pack_into("<Q", content, 64 + 56 + 32, 1 << 40)  # of the segment of notes: how long it is
+    endless = bytes(content) + bytes(64 * MIB)
+    began = time.process_time()
+    with pytest.raises(Refused, match="no Xen entry"):
+        kernel_image.refuse_unfit(
+            kernel_image.elf(endless.replace(b"Xen", b"Not"), "ELF", "vmlinux"),
+            "vmlinux",
+            initrd_bytes=0,
+            memory_mib=256,
+            pv=True,
+        )
+    assert time.process_time() - began < 1
 
 
 def test_a_kernel_that_unpacks_without_end_is_refused(config: HostConfig, monkeypatch: pytest.MonkeyPatch):
