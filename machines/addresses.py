@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from netaddr import AddrFormatError, IPAddress
 
 from hosts.models import Host
-from machines import changing, following
+from machines import changing, following, strangers
 from machines.models import Expected, Machine
 from zones.models import Zone
 
@@ -47,6 +47,9 @@ def complaint(zone: Zone, address: str, *, name: str = "", mine: Machine | None 
     holder = Machine.objects.filter(host=zone.host_id, address=str(wanted)).first()
     if holder and holder != mine:
         return f"{holder.name} has {address} already. {beside}"
+    stranger = strangers.addresses(zone.host).get(str(wanted))
+    if stranger and stranger != name and not holder:
+        return f"{stranger}, which the panel does not know, has {address} on {zone.host}. {beside}"
     promised = changing.kept(zone.host, "address", but=mine.pk if mine else None).get(str(wanted))
     if promised:
         return f"A job of {promised} still needs {address}. {beside}"
@@ -84,6 +87,7 @@ def drawn(host: Host, address: str) -> tuple[str, str]:
     taken = {text for pair in Machine.objects.filter(host=host).values_list("mac", "vif") for text in pair}
     kept = Expected.objects.filter(host=host).exclude(address=address)
     taken |= {text for pair in kept.values_list("mac", "vif") for text in pair}
+    taken |= strangers.cards(host)
     mac, vif = mac_of(address), vif_of(address, prefix)
     for n in range(0xBB, 0x100):
         found = f"aa:{n:02x}{mac[5:]}", vif if n == 0xBB else f"{vif}{n:x}"
@@ -95,7 +99,7 @@ def drawn(host: Host, address: str) -> tuple[str, str]:
 def _free(zone: Zone, start: int, step: int) -> Iterator[str]:
     taken = {int(IPAddress(a)) for a in Machine.objects.filter(host=zone.host_id).values_list("address", flat=True)}
     taken |= {int(IPAddress(a)) for a in Expected.objects.filter(host=zone.host_id).values_list("address", flat=True)}
-    kept = {*changing.kept(zone.host, "address"), *following.held(zone.host)}
+    kept = {*changing.kept(zone.host, "address"), *following.held(zone.host), *strangers.addresses(zone.host)}
     taken |= {int(IPAddress(address)) for address in kept}
     taken.add(int(IPAddress(zone.gateway)))
     if zone.lease_first and zone.lease_last:

@@ -20,10 +20,10 @@ from hosts.models import Host, Job
 from hosts.services import job_create
 from machines import addresses, checks, services
 from machines.models import Image, Machine
+from machines.strangers import found
 from zones.models import Zone
 from zones.seen import leases_of
 
-UNKNOWN = "unknown"  # the key in a host's figures
 AS_FOUND = "as-found"
 _MAC = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")
 
@@ -73,9 +73,7 @@ class Stranger:
 
 def strangers(host: Host) -> list[Stranger]:
     """All of a host's, by name."""
-    known = {str(each) for each in Machine.objects.filter(host=host).values_list("uuid", flat=True)}
-    found = [_stranger(host, one) for one in host.figures.get(UNKNOWN, ()) if one["uuid"] not in known]
-    return sorted(found, key=lambda one: one.name.lower())
+    return sorted((_stranger(host, one) for one in found(host)), key=lambda one: one.name.lower())
 
 
 def stranger_of(host: Host, of: uuid.UUID | str) -> Stranger | None:

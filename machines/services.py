@@ -15,7 +15,7 @@ from audit.log import Actor, Thing
 from dom0.errors import Refused
 from hosts.models import Host, Job
 from hosts.services import job_create
-from machines import changing, checks, create_sizes, modes, passwords
+from machines import changing, checks, create_sizes, modes, passwords, strangers
 from machines.addresses import drawn, free_addresses
 from machines.create_sizes import Sizes
 from machines.models import Image, Machine, SiteDefaults, verbs_on
@@ -275,7 +275,8 @@ def present(machine: Machine) -> Machine:
 
 def free_uid_base(host: Host) -> int:
     """The block after the highest one in use; once all are used up, the lowest gap."""
-    taken = sorted(Machine.objects.filter(host=host).values_list("uid_base", flat=True))
+    there = Machine.objects.filter(host=host).values_list("uid_base", flat=True)
+    taken = sorted({*there, *strangers.uid_bases(host)})
     base = max(FIRST_UID, *(t + 2 * UID_BLOCK - 1 for t in taken)) // UID_BLOCK * UID_BLOCK if taken else FIRST_UID
     if base <= LAST_UID:
         return base

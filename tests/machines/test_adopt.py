@@ -15,8 +15,9 @@ from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import State, Volume
 from hosts.models import Job
+from machines import addresses, definition, differences, drift, stages
 from machines import adopt_services as services
-from machines import definition, differences, drift, stages
+from machines import services as machine_services
 from machines.kinds import spec_of
 from machines.models import Image, Machine
 from tests.test_access_matrix import STRANGER
@@ -105,6 +106,28 @@ XML = [""]
 
 def XML_OF(_one):
     return XML[0]
+
+
+def test_what_a_machine_has_that_a_restored_database_forgot_is_given_to_no_other(fulup, image, zones, lost):
+    """Its address and its user ids: on lxc whoever shared them would be the same root."""
+    zone, host = zones["zFulup"], lost.host
+    address = addresses.free_addresses(zone, 1)[0]
+    mac, vif = addresses.drawn(host, address)
+    base = machine_services.free_uid_base(host)
+    forgotten = {**copy.deepcopy(STRANGER), "ours": True, "more": {"address": address, "uid_base": base}}
+    forgotten["cards"][0] |= {"mac": mac, "vif": vif}
+    host.figures["unknown"] = [forgotten]
+    host.save()
+    zone.refresh_from_db()
+    assert address not in addresses.free_addresses(zone, 5)
+    assert f"Lost, which the panel does not know, has {address}" in addresses.complaint(zone, address, name="Other")
+    assert addresses.complaint(zone, address, name="Lost") == ""
+    assert not {mac, vif} & set(addresses.drawn(host, address))
+    assert machine_services.free_uid_base(host) >= base + 65_536
+    with pytest.raises(ValidationError, match="which the panel does not know"):
+        machine_services.machine_create(
+            actor(fulup), host=host, zone=zone, owner=fulup.own, name="Other", address=address
+        )
 
 
 def test_a_machine_that_is_not_there_differs_in_nothing_and_is_missing(web_dom):
