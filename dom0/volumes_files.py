@@ -23,6 +23,7 @@ from dom0.state import Place, Volume
 MIB = 1 << 20
 SUFFIX = ".img"
 PATIENCE_S = 5.0  # for the loop device of a machine that has just stopped
+KEPT_FREE = 20  # one part in so many of the folder's filesystem: snapshots leave it to the sparse files that are there
 _LOOP_SET_CAPACITY = 0x4C07
 
 
@@ -217,10 +218,11 @@ def snapshot(
         else:
             _refuse_used(config, name, source)
         facts, found = os.fstat(source), marks.every(source)
+        # Blocks that are shared at first are no more once everything has changed.
+        _refuse_full(config, f"{name}.{label}", facts.st_blocks * 512, keep=place(config).size_bytes // KEPT_FREE)
         with _appearing(config, f"{name}.{label}") as fd:
             os.ftruncate(fd, facts.st_size)
             if copy or not blocks.clone(source, fd):
-                _refuse_full(config, f"{name}.{label}", facts.st_blocks * 512)
                 blocks.copy_extents(source, fd)
             marks.put(fd, "machine", machine)
             marks.put(fd, "origin", name)
@@ -291,11 +293,12 @@ def _refuse_used(config: HostConfig, name: str, fd: int) -> None:
         time.sleep(0.02)
 
 
-def _refuse_full(config: HostConfig, name: str, size_bytes: int) -> None:
-    free = place(config).free_bytes
+def _refuse_full(config: HostConfig, name: str, size_bytes: int, *, keep: int = 0) -> None:
+    free = max(0, place(config).free_bytes - keep)
     if size_bytes > free:
+        left = f", {keep // MIB} MB being left free for what must grow" if keep else ""
         raise Refused(
             f"There is not enough space for {name}: it takes {-(-size_bytes // MIB)} MB, "
-            f"{config.volumes} has {free // MIB} MB free.",
+            f"{config.volumes} has {free // MIB} MB free{left}.",
             note="Nothing was changed. Choose a smaller size, or free some room there.",
         )

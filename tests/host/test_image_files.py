@@ -12,7 +12,7 @@ import pytest
 from dom0 import blocks, golden, hands, hook, marks, probe, tune, volumes
 from dom0.errors import Refused
 from dom0.host import HostConfig
-from dom0.state import Volume
+from dom0.state import Place, Volume
 from dom0.steps import Hand
 
 pytestmark = pytest.mark.host
@@ -268,3 +268,18 @@ def test_a_host_without_volume_groups_starts_no_process_to_look(
     assert list(state.volumes) == [N]
     assert (dict(state.places), state.free_bytes > 0) == ({}, True)
     assert tune.loop_over(Path(volumes.path_of(config, N)).stat()) == ""
+
+
+@pytest.mark.parametrize("copy", ["yes", "no"])
+def test_a_snapshot_leaves_room_for_what_else_lies_there_and_grows(
+    config: HostConfig, do, root: str, monkeypatch: pytest.MonkeyPatch, copy: str
+):
+    """An owner chooses when; other machines' files are sparse, and their writes fail once the folder is full."""
+    takes = Path(volumes.path_of(config, root)).stat().st_blocks * 512
+    room = Place(name="", size_bytes=100 * takes, free_bytes=5 * takes + takes // 2)
+    monkeypatch.setattr("dom0.volumes_files.place", lambda config: room)
+    with pytest.raises(Refused, match="left free for what must grow"):
+        do("volume-snapshot", name=root, label="before", copy=copy)
+    assert volumes.look(config, f"{root}.before") is None
+    room = replace(room, free_bytes=6 * takes + MIB)
+    do("volume-snapshot", name=root, label="before", copy=copy)
