@@ -20,9 +20,10 @@ from accounts.doors import UserRequest, actor_of, page
 from accounts.models import Owner
 from dom0.errors import Refused
 from hosts.models import Host, Job
-from machines import bulks, graphs, services
+from machines import bulks, graphs, limit_words, services
 from machines.forms import CreateForm, DeleteForm, KeysForm
 from machines.history import histories
+from machines.limits_services import limits_of
 from machines.listing import LABELS, Filter, listing
 from machines.models import Figures, Machine, SiteDefaults
 from machines.scenes import Scene, lent, scenes, volumes_of
@@ -126,6 +127,8 @@ def _show(request: UserRequest, machine: Machine, form: KeysForm | None = None, 
     if wants(request) == "live":
         return _live(request, scene, context)
     context["lent"] = lent(machine)
+    limits = limit_words.said(limits_of(machine))
+    context["limited"] = [f"{limit_words.LABELS[name]} {text}" for name, text in limits.items()]
     context["use"] = graphs.use(machine, Figures.objects.filter(machine=machine).defer("day").first())
     context["lines"] = histories([machine], HISTORY)[machine.pk]
     return answer(request, "machines/detail.html", {}, context, status=status)

@@ -34,7 +34,7 @@ def kept(web_dom, dominig) -> list[Snapshot]:
 def test_the_snapshots_are_accessible_and_fit_with_and_without_any(page_as, dominig, web_dom, request):
     page = page_as(dominig)
     page.goto(f"/machines/{web_dom.pk}/snapshots/")
-    assert page.locator("h1").inner_text() == "Snapshots"
+    assert page.locator("h1").inner_text() == "Snapshots of WEB-Dom"
     wrong = every_face(page, "snapshots-none")
     request.getfixturevalue("kept")
     page.goto(f"/machines/{web_dom.pk}/snapshots/")
