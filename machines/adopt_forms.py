@@ -18,9 +18,13 @@ class AdoptForm(forms.Form):
         error_messages={"required": "Say which address it has.", "invalid": "That is no address such as 10.10.1.4."},
     )
     owner = forms.ModelChoiceField(
-        queryset=Owner.objects.order_by("name"), error_messages={"required": "Choose whose it is."}
+        queryset=Owner.objects.order_by("name"),
+        empty_label="Choose one",
+        error_messages={"required": "Choose whose it is."},
     )
-    reason = forms.CharField(max_length=200, required=False, label="Why", help_text="For the log.")
+    reason = forms.CharField(
+        max_length=200, required=False, label="Why", help_text="Stands in the audit log and on the job."
+    )
 
     def __init__(self, data: object, *, host: Host, zone: Zone | None, address: str) -> None:
         super().__init__(data, initial={"zone": zone, "address": address})  # type: ignore[arg-type]

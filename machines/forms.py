@@ -102,13 +102,13 @@ class CreateForm(Taking, SizesFields):
     memory_mib = forms.IntegerField(required=False, min_value=16, max_value=1 << 20, label="Memory, MB")
     root_mib = forms.IntegerField(required=False, min_value=16, max_value=1 << 26, label="Root volume, MB")
     vcpus = forms.IntegerField(required=False, min_value=1, max_value=64, label="vCPUs")
-    autostart = forms.BooleanField(required=False, initial=True, label="Start it with the host")
+    autostart = forms.BooleanField(required=False, initial=True, label="Starts with the host")
     start_order = forms.IntegerField(
         required=False,
         min_value=0,
         max_value=32767,
-        label="Place in the order",
-        help_text="Lower starts first.",
+        label="Start order",
+        help_text="Lower starts first; 100 is usual.",
         widget=forms.NumberInput(attrs={"placeholder": "100"}),
     )
     reason = forms.CharField(

@@ -32,6 +32,7 @@ DEEDS = {
     "machine.drift": ("Differences settled", "Settling of differences"),
     "machine.check": ("Filesystem checked", "Check of its filesystem"),
     "machine.rescue": ("Rescue", "Rescue"),
+    "machine.console": ("Console opened", "Console"),
     "machine.delete": ("Deleted", "Deletion"),
     "job.cancel": ("Job cancelled", "Cancelling the job"),
 }
