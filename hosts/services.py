@@ -115,6 +115,7 @@ def job_go_on(actor: Actor, job: Job) -> None:
     with transaction.atomic():
         if job.state in Job.RESUMABLE:
             _refuse_second(thing_of(job))
+            _refuse_overtaken(job)
         changed = Job.objects.filter(pk=job.pk, state__in=Job.RESUMABLE).update(
             state=Job.State.PLANNING, message="", note="", ended=None, queued=None
         )
@@ -131,6 +132,26 @@ def _refuse_second(target: Thing) -> None:
         raise Refused(
             f"Job {other.pk} ({other.title}) is still open for {target.text}.",
             note="Wait for its end, or cancel it on its page.",
+        )
+
+
+def _refuse_overtaken(job: Job) -> None:
+    """Raises Refused where another job has destroyed something of the same target since this one stopped.
+
+    What was approved then was approved for what was there then; and its booking would go back to before the other.
+    Only jobs somebody approved count, not what the watcher does by itself.
+    """
+    others = JobStep.objects.filter(job__target_kind=job.target_kind, job__target_id=job.target_id)
+    since = (
+        others.exclude(job=job)
+        .exclude(destroys="")
+        .filter(started__gt=job.ended or job.created, job__approver__isnull=False)
+    )
+    if step := since.select_related("job").last():
+        raise Refused(
+            f"Job {step.job.pk} ({step.job.title}) has changed {job.target_text}: what this job was to "
+            "go on with was removed or overwritten since.",
+            note="Nothing was changed. Ask for it anew, if it should still be so.",
         )
 
 

@@ -14,7 +14,7 @@ from dom0.state import Place, State, Volume
 from hosts import work
 from hosts.kinds import kind_of
 from hosts.models import Job, JobSecret, JobStep
-from hosts.services import job_cancel
+from hosts.services import job_cancel, job_go_on
 from machines import reinstall_services, snapshot_services, snapshot_watch
 from machines.models import Grant, Image, Machine, Snapshot
 from machines.snapshot_services import expiry
@@ -48,6 +48,38 @@ def end(job: Job, state: str = "done", *, begun: bool = False, attempt: int = 1)
         JobStep.objects.create(job=job, number=1, stage="x", title="x", destroys="All is lost.", state="failed")
     job.refresh_from_db()
     work.close(job, kind_of(job.kind), state)
+
+
+def test_a_reinstall_left_half_way_does_not_go_on_over_what_was_restored_since(web_dom, dominig, kept, other):
+    """Its steps were approved once, so it would overwrite the restored root without another question."""
+    old = reinstall_services.machine_reinstall(actor_of(dominig), web_dom, image=other)
+    end(old, "failed", begun=True)
+    newer = snapshot_services.snapshot_restore(actor_of(dominig), kept)
+    JobStep.objects.create(
+        job=newer, number=1, stage="restore", title="x", destroys="All is lost.", state="done", started=timezone.now()
+    )
+    Job.objects.filter(pk=newer.pk).update(approver=dominig)
+    end(newer)
+    was = Machine.objects.get(pk=web_dom.pk)
+    old.refresh_from_db()
+    with pytest.raises(Refused, match=f"Job {newer.pk} .* overwritten since"):
+        job_go_on(actor_of(dominig), old)
+    old.refresh_from_db()
+    assert old.state == "failed"
+    with pytest.raises(Refused):
+        job_cancel(actor_of(dominig), old)
+    now = Machine.objects.get(pk=web_dom.pk)
+    assert (now.root_generation, now.image) == (was.root_generation, was.image)
+    job_go_on(actor_of(dominig), other_job_that_stopped(web_dom, dominig, newer))
+
+
+def other_job_that_stopped(web_dom, dominig, newer) -> Job:
+    """One that stopped after `newer` had ended."""
+    job = reinstall_services.machine_reinstall(actor_of(dominig), web_dom)
+    end(job, "failed", begun=True)
+    assert job.pk > newer.pk
+    job.refresh_from_db()
+    return job
 
 
 def test_its_owner_takes_one_and_the_log_says_so(web_dom, dominig):
