@@ -154,8 +154,11 @@ def snapshot(origin: Logical, name: str, size_bytes: int, marks: Mapping[str, st
 
 
 def room_for_all(size_bytes: int, extent_bytes: int) -> int:
-    """What a thick snapshot takes that can never run full: a copy of all, and 16 bytes a chunk of 4 KiB to list it."""
-    return -(-(size_bytes * 257 // 256 + 2 * extent_bytes) // extent_bytes) * extent_bytes
+    """What a thick snapshot takes that can never run full: a copy of all, and 16 bytes a chunk of 4 KiB to list it.
+
+    With a header and a last list; LVM gives no more than that, however much is asked for.
+    """
+    return -(-(size_bytes * 257 // 256 + 3 * 4096) // extent_bytes) * extent_bytes
 
 
 def split_off(snapshot: Logical) -> tuple[str, ...]:

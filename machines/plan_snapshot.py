@@ -160,7 +160,7 @@ def whole(spec: MachineSpec, draft: Draft, but: str = "") -> None:
 def room_for_all(spec: MachineSpec, state: State) -> int:
     """Bytes a thick snapshot takes that can never run full (as dom0.lvm.room_for_all has it)."""
     root, group = state.volumes[spec.volume], state.places.get(spec.volume_group)
-    return group.rounded(root.size_bytes * 257 // 256 + 2 * group.extent_bytes) if group else 0
+    return group.rounded(root.size_bytes * 257 // 256 + 3 * 4096) if group else 0
 
 
 def widen(spec: MachineSpec, draft: Draft, kept: Volume, room_bytes: int) -> None:
