@@ -94,7 +94,7 @@ RULES: dict[str, Rule] = {
     "machine.password": Rule(says="set a one-time root password", roles=_OP, verb=Verb.CONSOLE),
     "machine.doctor": Rule(says="diagnose a machine", roles=_OP, verb=Verb.POWER),
     "machine.check": Rule(says="check a machine's filesystem", roles=_OP, verb=Verb.POWER),
-    "machine.rescue": Rule(says="start a machine from a rescue image", roles=_OP, verb=Verb.REBUILD),
+    "machine.rescue": Rule(says="start a machine from a rescue image", roles=_OP, verb=Verb.CONSOLE),
     "machine.adopt": Rule(says="adopt a machine found on the host", roles=_OP),
     "machine.drift": Rule(says="settle what differs on the host from a machine's wish", roles=_OP),
     "firewall.view": Rule(says="see services, policy, restrictions and revisions", roles=_OP),

@@ -132,8 +132,10 @@ def test_a_wish_that_was_cancelled_is_none(dominig, web_dom, image):
     assert Machine.objects.get(pk=web_dom.pk).rescue == image
 
 
-def test_who_may_not_rebuild_may_not_rescue(client, brendan, web_dom, image):
-    Grant.objects.create(machine=web_dom, user=brendan, verbs=",view,power,")
+@pytest.mark.parametrize("verbs", [",view,power,", ",view,rebuild,power,backup,"])
+def test_who_may_not_be_root_on_it_may_not_rescue(client, brendan, web_dom, image, verbs):
+    """In a rescue one is root beside all of the machine's data; whoever may reinstall it may only destroy that."""
+    Grant.objects.create(machine=web_dom, user=brendan, verbs=verbs)
     client.force_login(brendan)
     assert client.get(reverse("machines:rescue", args=(web_dom.pk,))).status_code == 403
     with pytest.raises(PermissionDenied):
