@@ -339,7 +339,7 @@ def test_it_is_widened_though_a_job_of_its_machine_waits_and_never_beyond_all(we
     snapshot_services.snapshot_restore(actor_of(dominig), thick)
     snapshot_watch.book(web_dom.host, looked(volume(90, room_mib=100)))
     job = Job.objects.get(kind="snapshot.grow")
-    assert job.args["room_mib"] == 140  # 128, its list, and what extents round up
+    assert job.args["room_mib"] == 132  # 128, its list, and what extents round up
 
 
 def test_without_room_an_operator_is_told_at_80_percent(web_dom, thick, client, fulup, dominig):
