@@ -77,7 +77,7 @@ def _strangers() -> Iterator[Attention]:
             yield Attention(
                 state="wait",
                 title=f"{count} not in the panel",
-                text=f"{', '.join(names[:4])}{' …' if len(names) > 4 else ''}: nobody looks after it here.",
+                text=f"{', '.join(names[:4])}{' …' if len(names) > 4 else ''}: nobody looks after {'them' if names[1:] else 'it'} here.",
                 url=reverse("machines:unknown"),
             )
 
