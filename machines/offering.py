@@ -73,11 +73,12 @@ def _strangers() -> Iterator[Attention]:
     """Machines on a host that are not in the panel."""
     for host in Host.objects.all():
         if names := [one["name"] for one in host.figures.get("unknown", ())]:
+            some = ", ".join(names[:4]) + (" …" if len(names) > 4 else "")
             count = f"{len(names)} machines on {host} are" if len(names) > 1 else f"A machine on {host} is"
             yield Attention(
                 state="wait",
                 title=f"{count} not in the panel",
-                text=f"{', '.join(names[:4])}{' …' if len(names) > 4 else ''}: nobody looks after {'them' if names[1:] else 'it'} here.",
+                text=f"{some}: nobody looks after {'them' if names[1:] else 'it'} here.",
                 url=reverse("machines:unknown"),
             )
 
