@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.utils import timezone
 
+from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.plan import Plan
 from dom0.probe import Scope
@@ -32,6 +33,10 @@ def register_kinds() -> None:
 
 
 def _plan(job: Job, state: State, config: HostConfig) -> Plan:
+    if job.args.get("over"):
+        raise Refused(
+            f"The wish of job {job.pk} is over.", note="Nothing was changed. Ask for it anew on its rescue page."
+        )
     spec = spec_of_job(job, config)
     if not job.args.get("end"):
         return plan_rescue.plan_rescue(spec, state)
@@ -48,6 +53,11 @@ def _done(job: Job) -> None:
 def _not_done(job: Job) -> None:
     """A wish that was taken back before anything was done is none."""
     job = Job.objects.get(pk=job.pk)
-    if not job.attempt and job.state in (Job.State.CANCELLED, Job.State.REFUSED):
-        before = Image.objects.filter(pk=job.args.get("image_id")).first() if job.args.get("end") else None
-        Machine.objects.filter(pk=job.target_id).update(rescue=before)
+    if job.attempt or job.args.get("over") or job.state not in (Job.State.CANCELLED, Job.State.REFUSED):
+        return
+    was: dict[str, object] = {"rescue": None, "wanted": job.args.get("wanted", Machine.Wanted.RUNNING)}
+    if job.args.get("end"):
+        was = {"rescue": Image.objects.filter(pk=job.args["image_id"]).first()}
+    Machine.objects.filter(pk=job.target_id).update(**was)
+    # It is taken back once: whatever is wished later is another job's.
+    Job.objects.filter(pk=job.pk).update(args={**job.args, "over": True})

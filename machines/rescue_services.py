@@ -38,7 +38,7 @@ def machine_rescue(
         if machine.rescue_id is not None:
             raise Refused(f"{machine.name} is being rescued already.", note="End that first, then begin anew.")
         Machine.objects.filter(pk=machine.pk).update(rescue=chosen, wanted=Machine.Wanted.RUNNING)
-        args = {"image": chosen.name, "password": services.password_name()}
+        args = {"image": chosen.name, "password": services.password_name(), "wanted": machine.wanted}
         title = f"Start {machine.name} from {chosen.name}, its own volumes beside it"
         hidden = {ROOT_HASH: root_hash}
         job = services.ask(

@@ -12,7 +12,10 @@ from audit.log import Actor
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import Domain, Golden, Link, State, Volume
+from hosts import work
+from hosts.kinds import kind_of
 from hosts.models import Job, JobSecret
+from hosts.services import job_cancel, job_go_on
 from machines import definition, doctor_services, plan_check, plan_rescue
 from machines import rescue_services as services
 from machines.kinds import spec_of
@@ -120,8 +123,6 @@ def test_its_owner_begins_and_ends_it_and_the_password_stands_on_one_page_only(c
 
 
 def test_a_wish_that_was_cancelled_is_none(dominig, web_dom, image):
-    from hosts.services import job_cancel
-
     _, job = services.machine_rescue(actor(dominig), web_dom, image)
     job_cancel(actor(dominig), job)
     assert Machine.objects.get(pk=web_dom.pk).rescue is None
@@ -129,6 +130,24 @@ def test_a_wish_that_was_cancelled_is_none(dominig, web_dom, image):
     Job.objects.update(state="done")
     ending = services.rescue_end(actor(dominig), web_dom)
     job_cancel(actor(dominig), ending)
+    assert Machine.objects.get(pk=web_dom.pk).rescue == image
+
+
+def test_a_wish_that_was_refused_neither_goes_on_nor_takes_a_later_one_back(dominig, web_dom, image):
+    """The machine would be booked as out of the rescue that it is in."""
+    Machine.objects.filter(pk=web_dom.pk).update(wanted="stopped")
+    _, refused = services.machine_rescue(actor(dominig), web_dom, image)
+    work.close(refused, kind_of("machine.rescue"), "refused", "There is no room.")
+    now = Machine.objects.get(pk=web_dom.pk)
+    assert (now.rescue, now.wanted) == (None, "stopped")
+    _, later = services.machine_rescue(actor(dominig), web_dom, image)
+    Job.objects.filter(pk=later.pk).update(state="done", attempt=1)
+    refused.refresh_from_db()
+    job_go_on(actor(dominig), refused)
+    refused.refresh_from_db()
+    with pytest.raises(Refused, match="is over"):
+        kind_of("machine.rescue").plan(refused, State(), CONFIG)
+    job_cancel(actor(dominig), refused)
     assert Machine.objects.get(pk=web_dom.pk).rescue == image
 
 
