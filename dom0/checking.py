@@ -13,6 +13,7 @@ import os
 import resource
 import stat
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from dom0 import hook, marks, tune, verdicts
@@ -24,6 +25,10 @@ LONGEST_S = 900.0
 LINE = 160  # characters of a line of e2fsck's that are repeated
 MEMORY = 2 << 30
 THREADS = 64  # e2fsck reads bitmaps with one a processor, and gives up where it gets none
+TOLD = 2 << 20  # bytes of what a program says that are kept
+VOLUME = "/run/volume"
+E2FSCK = "/sbin/e2fsck"
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 WAYS = {"look": "-fn", "repair": "-fp"}
 CLEAN, MENDED, MENDED_TOO, LEFT = 0, 1, 2, 4  # e2fsck's exit codes
 _NEWNS, _NEWNET, _NEWIPC = 0x20000, 0x40000000, 0x08000000
@@ -41,23 +46,31 @@ def check(volume: str, machine: str, way: str) -> Verdict:
         except BlockingIOError as error:
             raise Refused(f"{volume} is in use.", note="Stop the machine, then check it.") from error
         with tune.device_of(volume) as device:
-            code, said = _confined(Path(device).stat().st_rdev, WAYS[way])
+            code, said = confined(Path(device).stat().st_rdev, (E2FSCK, WAYS[way], VOLUME))
     finally:
         os.close(held)
-    return _verdict(code, said, way)
+    return _verdict(code, said.decode("utf-8", "replace"), way)
 
 
-def _confined(device: int, how: str) -> tuple[int, str]:
-    """e2fsck without privileges, in a child of ours that sees the device as the one file it may write."""
+def confined(
+    device: int, argv: tuple[str, ...], files: Mapping[str, bytes] | None = None, *, errors: bool = True
+) -> tuple[int, bytes]:
+    """A program without privileges, in a child of ours that sees the block device `device` (its number) as VOLUME.
+
+    That is the one file it may write. `files` are put below /run, in memory, for it alone to read. Returns its exit
+    code and the end of what it printed, TOLD bytes at most, with `errors` also what it complained of.
+    """
     reads, writes = os.pipe()
     child = os.fork()
     if child == 0:
         try:
             os.close(reads)
+            nothing = os.open(os.devnull, os.O_RDWR)
+            os.dup2(nothing, 0)
             os.dup2(writes, 1)
-            os.dup2(writes, 2)
-            _leave(device)
-            os.execv("/sbin/e2fsck", ("e2fsck", how, "/run/volume"))  # noqa: S606 - no shell
+            os.dup2(writes if errors else nothing, 2)
+            _leave(device, files or {})
+            os.execve(argv[0], argv, ENVIRONMENT)  # noqa: S606 - no shell
         except OSError as error:
             os.write(2, f"{error}\n".encode())
         finally:
@@ -65,20 +78,24 @@ def _confined(device: int, how: str) -> tuple[int, str]:
     os.close(writes)
     said = b""
     while chunk := os.read(reads, 65_536):
-        said = (said + chunk)[-200_000:]
+        said = (said + chunk)[-TOLD:]
     os.close(reads)
     _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status), said.decode("utf-8", "replace")
+    return os.waitstatus_to_exitcode(status), said
 
 
-def _leave(device: int) -> None:
-    """Everything but the device behind us: namespaces, then privileges, for good."""
+def _leave(device: int, files: Mapping[str, bytes]) -> None:
+    """Everything but the device and `files` behind us: namespaces, then privileges, for good."""
     _call(_libc.unshare(_NEWNS | _NEWNET | _NEWIPC))
     _call(_libc.mount(b"none", b"/", None, _REC | _PRIVATE, None))
-    _call(_libc.mount(b"none", b"/run", b"tmpfs", _NOSUID | _NOEXEC, b"size=64k,mode=0711"))
-    os.mknod("/run/volume", 0o600 | stat.S_IFBLK, device)
+    _call(_libc.mount(b"none", b"/run", b"tmpfs", _NOSUID | _NOEXEC, b"size=4m,mode=0711"))
+    os.mknod(VOLUME, 0o600 | stat.S_IFBLK, device)
     user = user_of(device)
-    os.chown("/run/volume", user, user)
+    for path, content in files.items():
+        Path(path).write_bytes(content)
+        Path(path).chmod(0o400)
+    for path in (VOLUME, *files):
+        os.chown(path, user, user)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (int(LONGEST_S), int(LONGEST_S)))
     resource.setrlimit(resource.RLIMIT_NPROC, (THREADS, THREADS))

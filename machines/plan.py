@@ -109,7 +109,7 @@ def plan_key(spec: MachineSpec, state: State, asked: str) -> Plan:
         draft.so("tuneroot", f"{spec.name} has these SSH keys")
         return draft.plan()
     says = f"Let {stages.counted(len(spec.keys), 'SSH key')} in as root, and no other"
-    stages.tune_again(spec, draft, says, render.keys_tuning(spec, wanted), wanted)
+    stages.let_in(spec, draft, says, render.keys_tuning(spec, wanted), wanted)
     return draft.plan()
 
 
@@ -121,7 +121,7 @@ def plan_password(spec: MachineSpec, state: State) -> Plan:
     if wanted == mark:
         draft.so("tuneroot", f"{spec.name} has this root password")
         return draft.plan()
-    stages.tune_again(spec, draft, "Set the one-time root password", render.password_tuning(spec, wanted), wanted)
+    stages.let_in(spec, draft, "Set the one-time root password", render.password_tuning(spec, wanted), wanted)
     return draft.plan()
 
 

@@ -35,6 +35,7 @@ class Offers:
     password: bool
     delete: bool
     rescue: bool = False
+    root_off: bool = False  # keys and password can be set, once it is off
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +171,8 @@ def offers(user: User, machine: Machine, job: Job | None, verbs: frozenset[str])
     on = built and seen in (Machine.Observed.RUNNING, Machine.Observed.PAUSED)
     # A missing one is defined anew by its start, from its volume.
     off = built and not on
+    # On lxc the host may write to a root beside its machine.
+    open_ = there and (off or machine.host.shared)
 
     def allowed(action: str) -> bool:
         return may(user, action, verbs=verbs)
@@ -182,10 +185,11 @@ def offers(user: User, machine: Machine, job: Job | None, verbs: frozenset[str])
         resume=seen == Machine.Observed.PAUSED and on and allowed("machine.resume"),
         force=on and _did_not_stop(job) and allowed("machine.stop"),
         console=on and allowed("machine.console"),
-        key=there and allowed("machine.key"),
-        password=there and allowed("machine.password"),
+        key=open_ and allowed("machine.key"),
+        password=open_ and allowed("machine.password"),
         delete=idle and allowed("machine.delete"),
         rescue=built and allowed("machine.rescue"),
+        root_off=there and not open_ and (allowed("machine.key") or allowed("machine.password")),
     )
 
 

@@ -123,6 +123,7 @@ def machine_key(actor: Actor, machine: Machine, keys: Sequence[SSHKey], *, reaso
     check(actor, "machine.key", verbs=lambda user: verbs_on(user, machine))
     with transaction.atomic():
         machine = present(machine)
+        _refuse_held(machine)
         machine.ssh_keys.set(keys)
         args = {"keys": [key.fingerprint for key in keys]}
         title = f"Set the SSH keys of {machine.name}"
@@ -136,9 +137,20 @@ def machine_password(actor: Actor, machine: Machine, *, reason: str = "") -> tup
     password, root_hash = passwords.one_time()
     with transaction.atomic():
         machine = present(machine)
+        _refuse_held(machine)
         title = f"Set a one-time root password on {machine.name}"
         args, hidden = {"password": password_name()}, {ROOT_HASH: root_hash}
         return password, ask(actor, "machine.password", machine, title, reason=reason, args=args, hidden=hidden)
+
+
+def _refuse_held(machine: Machine) -> None:
+    """Raises Refused where it is seen to run, and only lxc's host could write to its root meanwhile."""
+    runs = machine.observed in (Machine.Observed.RUNNING, Machine.Observed.PAUSED)
+    if runs and not machine.host.shared:
+        raise Refused(
+            f"{machine.name} runs: nobody else can write to its filesystem meanwhile.",
+            note="Nothing was changed. Log in on its console, or stop it first, then set it.",
+        )
 
 
 def machine_delete(actor: Actor, machine: Machine, *, reason: str = "", approved: bool = False) -> Job:

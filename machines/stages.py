@@ -16,6 +16,7 @@ from dom0.steps import Command, Drop, Hand, Put, RemoveFile, Step, WriteFile
 from machines import definition, limits_stages, render, rules
 from machines.specs import MIB, EntrySpec, MachineSpec, Tuned, VolumeSpec
 
+ROOTED_S = 960.0  # beyond the time e2fsck may take
 GRACE_S = 20  # for a machine to power off by itself
 
 
@@ -139,11 +140,27 @@ def tuneroot(spec: MachineSpec, draft: Draft, wanted: Tuned | None = None) -> No
 
 def tune_again(spec: MachineSpec, draft: Draft, title: str, wishes: str, mark: Tuned) -> None:
     """A root that has had an owner is opened by a process of its own."""
-    python = ("env", f"--chdir={spec.place.project}", spec.place.python, "-sSE", "-m", "dom0.tune", spec.volume_path)
-    _tuned(spec, draft, title, Command(argv=python, stdin=wishes), mark)
+    _tuned(spec, draft, title, Command(argv=_program(spec, "dom0.tune"), stdin=wishes), mark)
 
 
-def _tuned(spec: MachineSpec, draft: Draft, title: str, action: Command | Hand, mark: Tuned) -> None:
+def let_in(spec: MachineSpec, draft: Draft, title: str, wishes: str, mark: Tuned) -> None:
+    """Who gets in as root: on lxc at once, otherwise by confined programs while it is off. Raises Refused."""
+    if spec.place.lxc:
+        tune_again(spec, draft, title, wishes, mark)
+        return
+    rules.refuse_held(spec, draft.state)
+    action = Command(argv=_program(spec, "dom0.rooted"), stdin=wishes, timeout_s=ROOTED_S)
+    _tuned(spec, draft, title, action, mark, ("domains", spec.name))
+
+
+def _program(spec: MachineSpec, module: str) -> tuple[str, ...]:
+    place = spec.place
+    return ("env", f"--chdir={place.project}", place.python, "-sSE", "-m", module, spec.volume_path)
+
+
+def _tuned(
+    spec: MachineSpec, draft: Draft, title: str, action: Command | Hand, mark: Tuned, *relies_on: tuple[str, str]
+) -> None:
     volume = replace(draft.state.volumes[spec.volume], tuned=str(mark))
     draft.do(
         Step(
@@ -151,7 +168,7 @@ def _tuned(spec: MachineSpec, draft: Draft, title: str, action: Command | Hand, 
             title=title,
             action=action,
             effect=(Put(room="volumes", key=spec.volume, value=volume),),
-            relies_on=(("volumes", spec.volume),),
+            relies_on=(("volumes", spec.volume), *relies_on),
         )
     )
 

@@ -61,7 +61,7 @@ def test_checks_at_the_same_time_keep_nobody_from_being_done_and_share_no_user(t
         reads, writes = os.pipe()
         child = os.fork()
         if child == 0:  # an e2fsck that takes as long as it can
-            checking._leave(device)
+            checking._leave(device, {})
             os.write(writes, str(os.getuid()).encode())
             signal.pause()
             os._exit(1)

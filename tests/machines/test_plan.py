@@ -12,7 +12,7 @@ import pytest
 from dom0.errors import Refused
 from dom0.plan import Plan
 from dom0.state import Domain, State, Volume
-from dom0.steps import Hand, hidden
+from dom0.steps import Command, Hand, hidden, secret
 from machines import definition, plan, plan_run, render
 from machines.specs import ROOT_HASH, MachineSpec
 
@@ -267,11 +267,30 @@ def test_it_refuses_a_machine_whose_creation_was_never_finished(planner: Planner
         planner(spec, bare)
 
 
-def test_under_xen_nobody_mounts_what_an_owner_had_root_on(spec: MachineSpec, running: State):
-    xen = replace(spec, place=replace(spec.place, libvirt="xen:///system"))
-    for planner in (same_keys, plan.plan_password):
-        with pytest.raises(Refused, match="never mounts"):
-            planner(xen, running)
+@pytest.mark.parametrize("planner", [same_keys, plan.plan_password])
+@pytest.mark.parametrize("libvirt", ["xen:///system", "qemu:///system"])
+def test_under_xen_and_qemu_root_is_let_in_by_confined_programs_while_the_machine_is_off(
+    libvirt: str, planner: Planner, spec: MachineSpec, running: State, off: State
+):
+    other = replace(spec, password="another", place=replace(spec.place, libvirt=libvirt))
+    with pytest.raises(Refused, match="runs: nobody else can write") as refused:
+        planner(other, running)
+    assert "Log in on its console, or stop it first, then set it." in refused.value.note
+    made = planner(other, off)
+    (step,) = made.steps
+    assert isinstance(step.action, Command)
+    assert step.action.argv[-2:] == ("dom0.rooted", spec.volume_path)
+    assert ("domains", spec.name) in step.relies_on
+    assert planner(other, after(made, off)).steps == ()
+
+
+def test_the_hash_reaches_a_volume_that_is_not_mounted_by_stdin_alone(spec: MachineSpec, off: State):
+    xen = replace(spec, password="another", place=replace(spec.place, libvirt="xen:///system"))
+    (step,) = plan.plan_password(xen, off).steps
+    assert isinstance(step.action, Command)
+    assert secret(ROOT_HASH) in step.action.stdin
+    assert ROOT_HASH not in " ".join(step.action.argv)
+    assert "****" in step.shown
 
 
 # What is mended
