@@ -40,6 +40,7 @@ def _do(step: Step, config: HostConfig, secrets: Mapping[str, str]) -> Outcome:
             stdin=_with(secrets, action.stdin),
             timeout_s=action.timeout_s,
             ok_codes=action.ok_codes,
+            aloud=True,
         )
         return Outcome(output=done.stdout + done.stderr, code=done.code)
     if isinstance(action, WriteFile):

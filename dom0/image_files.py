@@ -67,7 +67,7 @@ def build(config: HostConfig, suite: str, archive: str) -> str:
     half.unlink(missing_ok=True)
     argv = ("mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", suite, str(half), mirror())
     try:
-        said = runner.run(argv, timeout_s=BUILD_S).stderr
+        said = runner.run(argv, timeout_s=BUILD_S, aloud=True).stderr
     except CommandFailed as error:
         half.unlink(missing_ok=True)
         raise Refused(

@@ -13,7 +13,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass
 
@@ -22,7 +23,10 @@ from dom0.errors import CommandFailed
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 KEEP = 200_000  # characters of output kept, so that no program can fill the memory or the database
 ALL = 100_000_000  # for output of the kernel's own tables
+TOLD = 2_000  # characters of a running process' output told to who listens, of each stream
+TELL_S = 1.0
 _handed: ContextVar[tuple[int, ...]] = ContextVar("handed", default=())
+_listener: ContextVar[Callable[[str], None] | None] = ContextVar("listener", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,16 @@ def handing_down(fd: int) -> Iterator[None]:
         yield
     finally:
         _handed.reset(before)
+
+
+@contextlib.contextmanager
+def heard_by(listener: Callable[[str], None]) -> Iterator[None]:
+    """Inside, `listener` gets once a second the last characters that a process run aloud has written so far."""
+    before = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
 
 
 @contextlib.contextmanager
@@ -82,8 +96,12 @@ def run(
     ok_codes: tuple[int, ...] = (0,),
     env: dict[str, str] | None = None,
     keep: int = KEEP,
+    aloud: bool = False,
 ) -> Result:
     """Run `argv` to its end.
+
+    `aloud`: what it writes is no secret, and may be told to who listens (`heard_by`) while it runs; but for what is
+    fed by `stdin`: that may be one, and the program may repeat it.
 
     Raises CommandFailed where the exit code is not in `ok_codes`, the program is missing, or time ran out.
     """
@@ -103,16 +121,41 @@ def run(
     except OSError as error:
         raise CommandFailed(argv, 127, "", str(error)) from error
     try:
-        out, err = process.communicate(stdin.encode() if stdin else None, timeout=timeout_s)
+        out, err = _ended(process, stdin, timeout_s, _listener.get() if aloud and not stdin else None)
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        out, err = process.communicate()
+        out, err = _killed(process)
         raise CommandFailed(argv, None, _text(out, keep), f"no end after {timeout_s:g} s") from None
     result = Result(argv=argv, code=process.returncode, stdout=_text(out, keep), stderr=_text(err, keep))
     if result.code not in ok_codes:
         raise CommandFailed(argv, result.code, result.stdout, result.stderr)
     return result
+
+
+def _ended(
+    process: subprocess.Popen[bytes], stdin: str, timeout_s: float, listener: Callable[[str], None] | None
+) -> tuple[bytes, bytes]:
+    """Both streams at the end of the process. Raises TimeoutExpired where it has none in time."""
+    if listener is None:
+        return process.communicate(stdin.encode() if stdin else None, timeout=timeout_s)
+    until = time.monotonic() + timeout_s
+    while True:
+        left = until - time.monotonic()
+        try:
+            return process.communicate(timeout=max(0.0, min(TELL_S, left)))
+        except subprocess.TimeoutExpired as so_far:
+            if left <= TELL_S:
+                raise
+            try:
+                listener(_text(so_far.output or b"", TOLD) + _text(so_far.stderr or b"", TOLD))
+            except BaseException:
+                _killed(process)
+                raise
+
+
+def _killed(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes]:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.communicate()
 
 
 def pipe(

@@ -82,6 +82,11 @@ def _line(row: JobStep, *, planned: bool) -> Line:
     return Line(row=row, look=look, sign=sign or str(row.number), word=word, figure=_figure(row, planned=planned))
 
 
+def _said(row: JobStep) -> str:
+    """Of a running step the text itself: its last lines may change and stay as long."""
+    return row.output if row.state == T.NOW else str(len(row.output))
+
+
 class JobPage:
     """What the page of `job` says to `user`."""
 
@@ -230,6 +235,6 @@ class JobPage:
     @property
     def seen(self) -> str:
         """Changes when the page would; htmx sends it along, and gets 204 while nothing has."""
-        text = [self.job.state, self.job.message, *(f"{r.pk}{r.state}{len(r.output)}" for r in self.rows)]
+        text = [self.job.state, self.job.message, *(f"{r.pk}{r.state}{_said(r)}" for r in self.rows)]
         text.append(str(self.job.host.fresh))
         return hashlib.sha256("\0".join(text).encode()).hexdigest()[:12]

@@ -10,11 +10,11 @@ import hashlib
 import logging
 from collections.abc import Iterator
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from audit import log
-from dom0 import execute, files, host, probe
+from dom0 import execute, files, host, probe, runner
 from dom0.errors import CommandFailed, FriduError, Refused
 from dom0.host import HostConfig
 from dom0.plan import Already, Plan
@@ -27,6 +27,7 @@ from hosts.visibility import may_still
 
 logger = logging.getLogger(__name__)
 S = Job.State
+LIVE_LINES = 20
 
 
 def run(job_id: int) -> None:
@@ -137,7 +138,8 @@ def _run(job: Job, plan: Plan, predicted: State, config: HostConfig) -> None:
     for row, step in zip(job.steps.filter(state=JobStep.State.TODO), plan.steps, strict=True):
         _step(job, row, step)
         try:
-            outcome = execute.perform(step, config, predicted, secrets)
+            with runner.heard_by(_Live(row)):
+                outcome = execute.perform(step, config, predicted, secrets)
         except (FriduError, OSError) as error:
             _stopped(row, error)
             raise
@@ -149,6 +151,23 @@ def _run(job: Job, plan: Plan, predicted: State, config: HostConfig) -> None:
             timezone.now(),
         )
         row.save(update_fields=["state", "output", "code", "ended"])
+
+
+class _Live:
+    """Writes what a running step says into its row, for whoever looks; the end of the step writes the whole."""
+
+    def __init__(self, row: JobStep) -> None:
+        self.pk, self.last = row.pk, ""
+
+    def __call__(self, said: str) -> None:
+        text = "\n".join(said.replace("\0", "").splitlines()[-LIVE_LINES:])
+        if text == self.last:
+            return
+        self.last = text
+        try:
+            JobStep.objects.filter(pk=self.pk, state=JobStep.State.NOW).update(output=text)
+        except DatabaseError:  # the work itself goes on: its end is written, or says why not
+            logger.warning("step %s: its output so far can't be written", self.pk, exc_info=True)
 
 
 def _step(job: Job, row: JobStep, step: Step) -> None:
