@@ -353,3 +353,22 @@ def test_the_defaults_must_fit_their_image_and_their_change_is_logged(actor, hos
     services.defaults_change(actor, host, image=image, memory_mib=96, root_mib=64, vcpus=2)
     data = Entry.objects.get(action="defaults.change").data
     assert (data["was"]["memory_mib"], data["is"]["memory_mib"]) == (64, 96)
+
+
+@pytest.mark.parametrize("observed", [Machine.Observed.RUNNING, Machine.Observed.PAUSED])
+def test_where_the_host_shares_no_filesystem_root_is_let_in_on_a_machine_that_is_off_alone(
+    observed, actor, web_dom, dominig
+):
+    key = SSHKey.objects.create(user=dominig, name="laptop", line="ssh-ed25519 AAAA", fingerprint="SHA256:x")
+    web_dom.host.facts |= {"libvirt": "xen:///system"}
+    web_dom.host.save()
+    Machine.objects.filter(pk=web_dom.pk).update(observed=observed)
+    before = list(web_dom.ssh_keys.all())
+    with pytest.raises(Refused, match="WEB-Dom runs") as refused:
+        services.machine_key(actor, web_dom, [key])
+    assert "stop it first" in refused.value.note
+    with pytest.raises(Refused, match="WEB-Dom runs"):
+        services.machine_password(actor, web_dom)
+    assert list(web_dom.ssh_keys.all()) == before
+    Machine.objects.filter(pk=web_dom.pk).update(observed=Machine.Observed.STOPPED)
+    assert services.machine_key(actor, web_dom, [key])

@@ -167,3 +167,15 @@ def test_no_password_is_made_while_a_job_is_open(owner, web_dom):
     answer = owner.post(url(web_dom, "password"), follow=True)
     assert "is still open for WEB-Dom" in answer.content.decode()
     assert 'id="password">' not in re.sub(r"<button[^>]*>", "", answer.content.decode())
+
+
+def test_under_xen_keys_and_password_are_offered_while_it_is_off(owner, web_dom):
+    host = web_dom.host
+    host.facts = {**host.facts, "libvirt": "xen:///system"}
+    host.save()
+    for observed, offered in ((Machine.Observed.RUNNING, False), (Machine.Observed.STOPPED, True)):
+        Machine.objects.filter(pk=web_dom.pk).update(observed=observed)
+        page = owner.get(f"/machines/{web_dom.pk}/").content.decode()
+        assert ('id="password"' in page) is offered
+        assert (f"/machines/{web_dom.pk}/keys/" in page) is offered
+        assert ("Log in on its console, or stop it first" in page) is not offered
