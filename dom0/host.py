@@ -66,6 +66,7 @@ class HostConfig:
     kernels: str = "/var/lib/fridu/kernels"
     backups: str = "/var/lib/fridu/backups"
     imports: str = "/var/lib/fridu/imports"
+    uploads: str = "/var/lib/fridu-panel/uploads"  # the panel's own: archives that came through it
     state: str = "/var/lib/fridu/state"  # rendered files dom0 boots from: firewall, dnsmasq, members
     run: str = "/run/fridu"  # locks, pid files, mounts
     bridge_prefix: str = "xen-br"

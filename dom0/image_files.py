@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dom0 import files, golden, kernels, runner
+from dom0 import files, golden, kernels, runner, uploads
 from dom0.errors import CommandFailed, Refused
 from dom0.host import HostConfig
 
@@ -141,6 +141,10 @@ def _take(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
     return take(config, args["file"], args["archive"])
 
 
+def _upload(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
+    return uploads.take(config, args["file"], int(args["size"]), _inside(config.images, args["archive"]))
+
+
 def _build(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
     return build(config, args["suite"], args["archive"])
 
@@ -156,4 +160,10 @@ def _kernel(config: HostConfig, args: Mapping[str, str], stdin: str) -> str:
     return f"{found.name}: {found.size_bytes} bytes, {found.initrd or 'without an initrd'}"
 
 
-VERBS = {"image-take": _take, "image-build": _build, "image-make": _make, "kernel-extract": _kernel}
+VERBS = {
+    "image-take": _take,
+    "image-upload": _upload,
+    "image-build": _build,
+    "image-make": _make,
+    "kernel-extract": _kernel,
+}

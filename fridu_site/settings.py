@@ -22,6 +22,9 @@ if not SECRET_KEY:
 ALLOWED_HOSTS = env.list("FRIDU_ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("FRIDU_CSRF_TRUSTED_ORIGINS", default=[])
 FRIDU_VERSION = "0.1"
+# Where an image's archive that came through the panel waits for the worker; the largest that may, in GiB.
+FRIDU_UPLOADS = env.str("FRIDU_UPLOADS", "/var/lib/fridu-panel/uploads")
+FRIDU_UPLOAD_GIB = env.int("FRIDU_UPLOAD_GIB", 4)
 FRIDU_SNAPSHOTS = env.int("FRIDU_SNAPSHOTS", 8)  # at most so many of one machine
 
 INSTALLED_APPS = [

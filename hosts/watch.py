@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from django.db import transaction
@@ -58,6 +59,7 @@ def look(config: HostConfig) -> None:
                 for place in state.places.values()
             },
             "imports": image_files.offered(config),
+            "uploads": Path(config.uploads).is_dir(),
             "kernels": [asdict(kernel) for kernel in kernels.listed(config)],
         }
         host.seen_at = timezone.now()

@@ -9,6 +9,7 @@ class MachinesConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
+        from dom0 import uploads
         from hosts import visibility, watch
         from machines import (
             adopt_kinds,
@@ -45,6 +46,7 @@ class MachinesConfig(AppConfig):
         adopt_kinds.register_kinds()
         doctor_kinds.register_kinds()
         watch.register_rarely(drift.sweep)
+        watch.register_rarely(uploads.sweep)
         image_kinds.register_kinds()
         limits_kinds.register_kinds()
         snapshot_kinds.register_kinds()

@@ -298,6 +298,17 @@ class ImageImportForm(Taking, forms.Form):
         cast(forms.ChoiceField, self.fields["file"]).choices = choices
 
 
+class ImageUploadForm(Taking, forms.Form):
+    """An archive that comes through the panel."""
+
+    name = forms.CharField(max_length=31, validators=[name_grammar], help_text="For example debian-12.")
+    file = forms.FileField(
+        label="Archive",
+        allow_empty_file=True,
+        error_messages={"required": "Choose an archive: .tar, .tar.gz, .tar.xz, .tar.zst or .tar.bz2."},
+    )
+
+
 class ImageBuildForm(Taking, forms.Form):
     """A suite that mmdebstrap builds on the host."""
 

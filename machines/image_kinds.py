@@ -73,6 +73,8 @@ def _wanted(job: Job, config: HostConfig) -> Wanted:
         archive=image.archive,
         note=image_files.note(config, image.archive),
         file=job.args.get("file", ""),
+        upload=job.args.get("upload", ""),
+        size=int(job.args.get("size", 0)),
         suite=job.args.get("suite", ""),
         devices=image.devices,
     )

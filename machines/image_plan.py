@@ -15,13 +15,16 @@ from dom0.steps import Drop, Hand, Put, RemoveFile, Step
 class Wanted:
     """An image to be made: `archive` is its file, `note` the file that says it is done, on the host.
 
-    It comes from `file` of the imports folder, or is built as Debian's `suite`.
+    It comes from `file` of the imports folder, from `upload` of the panel's spool, `size` bytes long,
+    or is built as Debian's `suite`.
     """
 
     name: str
     archive: str
     note: str
     file: str = ""
+    upload: str = ""
+    size: int = 0
     suite: str = ""
     devices: bool = False
 
@@ -32,10 +35,14 @@ def plan_make(wanted: Wanted, state: State) -> Plan:
     if wanted.archive in state.archives:
         draft.so("archive", f"{wanted.archive} is in the images folder")
     elif wanted.suite:
-        _archive(draft, wanted, f"Have mmdebstrap build {wanted.suite}", "image-build", ("suite", wanted.suite), 60.0)
+        _archive(draft, wanted, f"Have mmdebstrap build {wanted.suite}", "image-build", 60.0, ("suite", wanted.suite))
+    elif wanted.upload:
+        says = f"Take the upload over into the images folder, as {wanted.archive}"
+        what = (("file", wanted.upload), ("size", str(wanted.size)))
+        _archive(draft, wanted, says, "image-upload", 1.0, *what)
     else:
         says = f"Take {wanted.file} out of the imports folder, as {wanted.archive}"
-        _archive(draft, wanted, says, "image-take", ("file", wanted.file), 1.0)
+        _archive(draft, wanted, says, "image-take", 1.0, ("file", wanted.file))
     if wanted.note in state.files:
         draft.so("image", f"The golden filesystem of {wanted.name} is made")
         return draft.plan()
@@ -52,8 +59,8 @@ def plan_make(wanted: Wanted, state: State) -> Plan:
     return draft.plan()
 
 
-def _archive(draft: Draft, wanted: Wanted, says: str, verb: str, arg: tuple[str, str], about_s: float) -> None:
-    action = Hand(verb=verb, args=(arg, ("archive", wanted.archive)))
+def _archive(draft: Draft, wanted: Wanted, says: str, verb: str, about_s: float, *args: tuple[str, str]) -> None:
+    action = Hand(verb=verb, args=(*args, ("archive", wanted.archive)))
     effect = (Put(room="archives", key=wanted.archive, value=0),)
     relies = (("archives", wanted.archive),)
     draft.do(Step(stage="archive", title=says, action=action, effect=effect, relies_on=relies, about_s=about_s))

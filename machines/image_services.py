@@ -33,6 +33,16 @@ def image_import(actor: Actor, *, host: Host, name: str, file: str, devices: boo
     return _make(actor, host, name, suffix, f"Make the image {name} of {file}", {"file": file}, devices, reason)
 
 
+def image_upload(actor: Actor, *, host: Host, name: str, upload: str, size: int, suffix: str, reason: str = "") -> Job:
+    """Ask for the job that makes an image of `upload`, a file of `size` bytes in the panel's spool.
+
+    Raises ValidationError by field, PermissionDenied.
+    """
+    check(actor, "image.make")
+    args = {"upload": upload, "size": str(size)}
+    return _make(actor, host, name, suffix, f"Make the image {name} of an upload", args, False, reason)
+
+
 def image_build(actor: Actor, *, host: Host, name: str, suite: str, reason: str = "") -> Job:
     """Ask for the job that has mmdebstrap build an image. Raises ValidationError by field, PermissionDenied."""
     check(actor, "image.make")

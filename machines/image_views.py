@@ -15,23 +15,24 @@ from django.utils.datastructures import MultiValueDictKeyError
 from accounts.doors import UserRequest, actor_of, page
 from dom0.errors import Refused
 from hosts.models import Host, Job
-from machines import image_services, services
-from machines.forms import DefaultsForm, ImageBuildForm, ImageForm, ImageImportForm
+from machines import image_services, services, upload_spool
+from machines.forms import DefaultsForm, ImageBuildForm, ImageForm, ImageImportForm, ImageUploadForm
 from machines.models import Image, SiteDefaults
 
 
 @page("image.view")
 def images(request: UserRequest) -> HttpResponse:
     """The images of the host, which one is the default, and what else a new machine gets."""
-    return _show(request)
+    return show(request)
 
 
-def _show(
+def show(
     request: UserRequest,
     image_form: ImageForm | None = None,
     defaults_form: DefaultsForm | None = None,
     import_form: ImageImportForm | None = None,
     build_form: ImageBuildForm | None = None,
+    upload_form: ImageUploadForm | None = None,
     refused: Refused | None = None,
 ) -> HttpResponse:
     host = Host.objects.first()
@@ -44,10 +45,14 @@ def _show(
         "image_form": image_form or ImageForm(host=host),
         "import_form": import_form or (ImageImportForm(host=host, prefix="import") if host else None),
         "build_form": build_form or ImageBuildForm(prefix="build"),
+        "upload_form": upload_form or ImageUploadForm(prefix="upload"),
+        "uploads": host is not None and upload_spool.ready(host),
         "defaults_form": defaults_form or (DefaultsForm(instance=defaults) if defaults else None),
         "refused": refused,
     }
-    wrong = any(form is not None and form.errors for form in (image_form, defaults_form, import_form, build_form))
+    wrong = any(
+        form is not None and form.errors for form in (image_form, defaults_form, import_form, build_form, upload_form)
+    )
     return render(request, "machines/images.html", context, status=409 if refused else 422 if wrong else 200)
 
 
@@ -64,14 +69,14 @@ def image_add(request: UserRequest) -> HttpResponse:
     host = Host.objects.first()
     form = ImageForm(request.POST, host=host)
     if host is None or not form.is_valid():
-        return _show(request, image_form=form)
+        return show(request, image_form=form)
     try:
         image = services.image_add(actor_of(request), host=host, **form.cleaned_data)
     except ValidationError as error:
         form.take(error)
-        return _show(request, image_form=form)
+        return show(request, image_form=form)
     except Refused as error:
-        return _show(request, image_form=form, refused=error)
+        return show(request, image_form=form, refused=error)
     messages.success(request, f"{image} is known now; its file is checked against the digest when it is first used.")
     return redirect("machines:images")
 
@@ -81,7 +86,7 @@ def image_import(request: UserRequest) -> HttpResponse:
     """Have the host make an image of a file of its imports folder."""
     host = Host.objects.first()
     if host is None:
-        return _show(request)
+        return show(request)
     form = ImageImportForm(request.POST, host=host, prefix="import")
     return _ask(request, form, "import_form", lambda **data: image_services.image_import(host=host, **data))
 
@@ -91,7 +96,7 @@ def image_build(request: UserRequest) -> HttpResponse:
     """Have the host build an image by mmdebstrap."""
     host = Host.objects.first()
     if host is None:
-        return _show(request)
+        return show(request)
     form = ImageBuildForm(request.POST, prefix="build")
     return _ask(request, form, "build_form", lambda **data: image_services.image_build(host=host, **data))
 
@@ -99,14 +104,14 @@ def image_build(request: UserRequest) -> HttpResponse:
 def _ask(request: UserRequest, form: Any, place: str, ask: Callable[..., Job]) -> HttpResponse:
     """The page of the job, or this page with what is wrong beside its field."""
     if not form.is_valid():
-        return _show(request, **{place: form})
+        return show(request, **{place: form})
     try:
         job = ask(actor=actor_of(request), **form.cleaned_data)
     except ValidationError as error:
         form.take(error)
-        return _show(request, **{place: form})
+        return show(request, **{place: form})
     except Refused as error:
-        return _show(request, refused=error)
+        return show(request, refused=error)
     return redirect("hosts:job", job.pk)
 
 
@@ -117,7 +122,7 @@ def image_delete(request: UserRequest, pk: int) -> HttpResponse:
     try:
         return redirect("hosts:job", image_services.image_delete(actor_of(request), image).pk)
     except Refused as error:
-        return _show(request, refused=error)
+        return show(request, refused=error)
 
 
 @page("image.kernel", methods=("POST",))
@@ -129,7 +134,7 @@ def image_kernel(request: UserRequest, pk: int) -> HttpResponse:
     except MultiValueDictKeyError:
         return redirect("machines:images")
     except Refused as error:
-        return _show(request, refused=error)
+        return show(request, refused=error)
 
 
 @page("defaults.change", methods=("POST",))
@@ -137,14 +142,14 @@ def defaults_change(request: UserRequest) -> HttpResponse:
     """What a machine gets from now on where nobody says otherwise."""
     defaults = _defaults(Host.objects.first())
     if defaults is None:
-        return _show(request)
+        return show(request)
     form = DefaultsForm(request.POST, instance=defaults)
     if not form.is_valid():
-        return _show(request, defaults_form=form)
+        return show(request, defaults_form=form)
     try:
         services.defaults_change(actor_of(request), defaults.host, **form.changes())
     except ValidationError as error:
         form.take(error)
-        return _show(request, defaults_form=form)
+        return show(request, defaults_form=form)
     messages.success(request, "New machines get this from now on. Those that exist stay as they are.")
     return redirect("machines:images")

@@ -14,6 +14,7 @@ from machines import (
     rescue_views,
     run_views,
     snapshot_views,
+    upload_views,
     views,
 )
 
@@ -26,6 +27,7 @@ urlpatterns = [
     path("images/", image_views.images, name="images"),
     path("images/add/", image_views.image_add, name="image_add"),
     path("images/import/", image_views.image_import, name="image_import"),
+    path("images/upload/", upload_views.image_upload, name="image_upload"),
     path("images/build/", image_views.image_build, name="image_build"),
     path("images/<int:pk>/delete/", image_views.image_delete, name="image_delete"),
     path("images/<int:pk>/kernel/", image_views.image_kernel, name="image_kernel"),

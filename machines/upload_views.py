@@ -1,0 +1,65 @@
+"""The upload of an image's archive, for operators."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
+
+from accounts.doors import UserRequest, actor_of, page
+from hosts.models import Host
+from machines import image_services, upload_spool
+from machines.forms import ImageUploadForm
+from machines.image_views import show
+from machines.upload_spool import Spool
+
+
+# The check of the form's token reads the whole request: it comes second, after who asks and how much is sent, or
+# anybody could fill the spool.
+@csrf_exempt
+@page("image.make", methods=("POST",))
+def image_upload(request: UserRequest) -> HttpResponseBase:
+    """Have the host make an image of the archive that comes with the request."""
+    host = Host.objects.first()
+    if host is None or not upload_spool.ready(host):
+        return show(request)
+    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.FRIDU_UPLOAD_GIB * upload_spool.GIB:
+        says = f"An archive has at most {settings.FRIDU_UPLOAD_GIB} GiB. Put a larger one into the imports folder."
+        return _wrong(request, ImageUploadForm({}, prefix="upload"), says)
+    spool = Spool(request)
+    request.upload_handlers = [spool]
+    try:
+        return _checked(request, host, spool)
+    finally:
+        spool.discard()
+
+
+@csrf_protect
+def _checked(request: HttpRequest, host: Host, spool: Spool) -> HttpResponse:
+    form = ImageUploadForm(request.POST, request.FILES, prefix="upload")
+    if spool.full:
+        return _wrong(request, form, f"It can't be kept: {spool.full}. Make room for it, or use the imports folder.")
+    if not form.is_valid():
+        return show(request, upload_form=form)
+    file = form.cleaned_data["file"]
+    suffix = upload_spool.kind_of(next(path for path in spool.paths if path.name == file.name))
+    if not suffix:
+        return _wrong(request, form, "That is no archive. Choose a .tar, .tar.gz, .tar.xz, .tar.zst or .tar.bz2.")
+    try:
+        found = {"name": form.cleaned_data["name"], "upload": file.name, "size": file.size, "suffix": suffix}
+        job = image_services.image_upload(actor_of(request), host=host, **found)
+    except ValidationError as error:
+        form.take(error)
+        return show(request, upload_form=form)
+    spool.keep(file.name)
+    return redirect("hosts:job", job.pk)
+
+
+def _wrong(request: Any, form: ImageUploadForm, says: str) -> HttpResponse:
+    form.errors.pop("file", None)
+    form.add_error("file", says)
+    return show(request, upload_form=form)
