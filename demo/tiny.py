@@ -72,8 +72,11 @@ key=/etc/dropbear/dropbear_ed25519_host_key
 [ -s $key ] || dropbearkey -t ed25519 -f $key >/dev/null 2>&1
 name=$(hostname)
 echo "<!doctype html><title>$name</title><h1>$name</h1><p>Served by the machine $name." > /var/www/index.html
+# Under qemu a stop is the press of a button.
+[ ! -c /dev/input/event0 ] || acpid
 """,
     ),
+    "etc/acpi/PWRF/00000080": (0o755, "#!/bin/sh\nexec poweroff\n"),
     "etc/dhcp": (
         0o755,
         """\

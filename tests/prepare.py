@@ -15,9 +15,12 @@ NEEDED = {
     "busybox-static": "a DHCP client for the zones' tests",
     "chromium": "the browser tests",
     "iputils-ping": "echo requests",
+    "kmod": "kernels taken apart",
+    "libvirt-daemon-driver-qemu": "a machine on qemu",
     "lz4": "packed kernels",
     "postgresql": "the database tests",
     "procps": "the host tests",
+    "qemu-system-x86": "a machine on qemu, by emulation",
     "xz-utils": "packed kernels",
     "zstd": "packed kernels",
 }

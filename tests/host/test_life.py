@@ -33,6 +33,7 @@ class Lxc:
     def up(self) -> None:
         self.furnish()
         dom0.up(self.layout)
+        self.inhabit()
         daemons.start_host(self.layout)
         with socket.create_server(("127.0.0.1", 0)) as listener:
             daemons.start_panel(self.layout, listener.fileno())
@@ -43,6 +44,9 @@ class Lxc:
 
     def furnish(self) -> None:
         dom0.furnish(self.layout)
+
+    def inhabit(self) -> None:
+        """What this dom0 needs in its own view of the filesystem before its services start."""
 
     def fridu(self, *words: str) -> str:
         argv = enter.inside(self.layout, "/srv/fridu/bin/fridu", "--as", OPERATOR, *words, "--yes")

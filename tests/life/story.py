@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-MACHINE, ADDRESS = "Life", "10.10.4.2"
+#: Two names, for loop devices are told by them, and all dom0s of one box show each other theirs.
+MACHINE, OTHER_MACHINE = "Life", "Short"
+ADDRESS = "10.10.4.2"
 ZONE, NET, GATEWAY, BRIDGE = "zLife", "10.10.4.0/24", "10.10.4.1", "xen-br4"
 PORT = 2201
 ROOT_MIB = 96
@@ -61,6 +63,7 @@ class Stage(Protocol):
 @dataclass(kw_only=True)
 class Story:
     stage: Stage
+    machine: str = MACHINE
 
     def settle(self) -> None:
         """The image, and what a machine gets."""
@@ -84,23 +87,23 @@ class Story:
 
     def create(self) -> None:
         before = time.monotonic()
-        self._told("create", f"vmname={MACHINE}", f"vmip={ADDRESS}")
+        self._told("create", f"vmname={self.machine}", f"vmip={ADDRESS}")
         self.answers()
         print(f"create to SSH through the published port: {time.monotonic() - before:.1f} s", flush=True)
         assert ADDRESS in self.stage.run("cat /run/fridu/dnsmasq/*.leases")
-        assert self.inside("hostname") == MACHINE
+        assert self.inside("hostname") == self.machine
         assert self.inside("id -u") == "0"
 
     def stop(self) -> None:
-        self._told("stop", MACHINE)
+        self._told("stop", self.machine)
         assert self.stage.inside("true") is None
 
     def start(self) -> None:
-        self._told("start", MACHINE)
+        self._told("start", self.machine)
         self.answers()
 
     def answers(self) -> None:
-        self._until(lambda: self.stage.inside("true") is not None, f"{MACHINE} answers at port {PORT}")
+        self._until(lambda: self.stage.inside("true") is not None, f"{self.machine} answers at port {PORT}")
 
     def inside(self, command: str) -> str:
         said = self.stage.inside(command)
@@ -117,7 +120,7 @@ class Story:
         """With the machine off: the volume, then what lies on it; both are there at the next start."""
         mib = self.root_mib()
         self.stop()
-        self._told("change", MACHINE, f"vmroot={2 * ROOT_MIB}")
+        self._told("change", self.machine, f"vmroot={2 * ROOT_MIB}")
         self.start()
         assert self.root_mib() > mib + ROOT_MIB // 2
 
@@ -125,20 +128,20 @@ class Story:
         return int(self.inside("df -m / | tail -n 1").split()[1])
 
     def snapshot(self, label: str) -> None:
-        self._told("snapshot", "take", MACHINE, label, "expires=7d")
+        self._told("snapshot", "take", self.machine, label, "expires=7d")
 
     def restore(self, label: str) -> None:
-        self._told("snapshot", "restore", MACHINE, label)
+        self._told("snapshot", "restore", self.machine, label)
         self.answers()
 
     def forget(self, label: str) -> None:
-        self._told("snapshot", "delete", MACHINE, label)
+        self._told("snapshot", "delete", self.machine, label)
 
     def reinstall(self) -> None:
         """Name, address and key stay: it answers as before."""
-        self._told("reinstall", MACHINE)
+        self._told("reinstall", self.machine)
         self.answers()
-        assert self.inside("hostname") == MACHINE
+        assert self.inside("hostname") == self.machine
 
     def restart(self) -> None:
         began = time.monotonic()
@@ -149,7 +152,7 @@ class Story:
     def delete(self) -> None:
         """Its published port, then the machine, then its zone; then the rules of all that."""
         self._wish("")
-        self._told("delete", MACHINE)
+        self._told("delete", self.machine)
         self._told("zone", "delete", ZONE)
         self._apply()
 
@@ -164,10 +167,10 @@ class Story:
         return {
             "domains": run("virsh -q list --all --name"),
             "volumes": run("lvs --noheadings -o lv_name 2>/dev/null; ls /var/lib/fridu/volumes 2>/dev/null"),
-            "loops": run(f"losetup --list --noheadings --output BACK-FILE | grep {MACHINE}-"),
+            "loops": run(f"losetup --list --noheadings --output BACK-FILE | grep {self.machine}-"),
             "links": run("ls /sys/class/net"),
-            "files": run("cd /var/lib/fridu/state && find . -name '*Life*' -o -name '*10.10.4*'"),
-            "leases": run(f"grep -rs '{ADDRESS}\\|{MACHINE}' /var/lib/fridu/state /run/fridu --include=*lease*"),
+            "files": run(f"cd /var/lib/fridu/state && find . -name '*{self.machine}*' -o -name '*10.10.4*'"),
+            "leases": run(f"grep -rs '{ADDRESS}\\|{self.machine}' /var/lib/fridu/state /run/fridu --include=*lease*"),
             "members": run('nft list sets | grep -o \'"fr[^"]*"\''),
             "rules": run(f"iptables-save | grep '10\\.10\\.4\\.\\|{PORT}'; ipset save | grep '10\\.10\\.4\\.'"),
         }
@@ -226,7 +229,7 @@ def live(stage: Stage) -> None:
 
 def live_shortly(stage: Stage) -> None:
     """Made, reached, stopped, started, deleted."""
-    story = Story(stage=stage)
+    story = Story(stage=stage, machine=OTHER_MACHINE)
     story.settle()
     empty = story.traces()
     story.zone()
