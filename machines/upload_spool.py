@@ -57,7 +57,7 @@ class Spool(FileUploadHandler):
         except OSError as error:
             self._stop(error)
 
-    def file_complete(self, file_size: int) -> UploadedFile | None:
+    def file_complete(self, file_size: int) -> UploadedFile[Any] | None:
         assert self._out is not None  # noqa: S101
         try:
             self._out.close()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
 from django.views.decorators.csrf import csrf_exempt, csrf_protect
 
@@ -39,7 +37,7 @@ def image_upload(request: UserRequest) -> HttpResponseBase:
 
 
 @csrf_protect
-def _checked(request: HttpRequest, host: Host, spool: Spool) -> HttpResponse:
+def _checked(request: UserRequest, host: Host, spool: Spool) -> HttpResponse:
     form = ImageUploadForm(request.POST, request.FILES, prefix="upload")
     if spool.full:
         return _wrong(request, form, f"It can't be kept: {spool.full}. Make room for it, or use the imports folder.")
@@ -59,7 +57,7 @@ def _checked(request: HttpRequest, host: Host, spool: Spool) -> HttpResponse:
     return redirect("hosts:job", job.pk)
 
 
-def _wrong(request: Any, form: ImageUploadForm, says: str) -> HttpResponse:
+def _wrong(request: UserRequest, form: ImageUploadForm, says: str) -> HttpResponse:
     form.errors.pop("file", None)
     form.add_error("file", says)
     return show(request, upload_form=form)
