@@ -72,7 +72,7 @@ m = machine("Mail")
 running = carried(machine_stages(actor(), m, {"installroot": "force"}, approved=True))
 before = machine("Mail").root_generation
 still = ssh("10.10.2.4", "cat /root/note")
-carried(services.machine_stop(actor(), m))
+carried(services.machine_stop(actor(), m, force=True))  # it may be too busy to power off in time
 forced = carried(machine_stages(actor(), m, {"installroot": "force"}, approved=True))
 answers("10.10.2.4", 22, b"SSH")
 out = running, before, still, forced, ssh("10.10.2.4", "ls /root/note 2>/dev/null | wc -l"), machine("Mail").root_generation

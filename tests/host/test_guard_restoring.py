@@ -108,6 +108,7 @@ def test_the_next_start_of_the_host_finishes_it_too() -> None:
     with world() as (dom0, live):
         drifted(dom0)
         restoring(dom0, "1-again", "iptables-restore").wait(20)
+        inside(dom0.ns, lambda: runner.run(("ip", "link", "add", "eth0", "type", "bridge")))  # boot looks for its card
         dom0.start("dom0.boot").wait(20)
         assert finished(dom0, "1-again") == ("restored", "boot")
         assert dom0.live() == live[OLD]
