@@ -23,7 +23,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from dom0 import chains
+from dom0 import chains, files
 from firewall import render
 from tests.demo.conftest import NAME, ROOT, Demo, until
 
@@ -256,6 +256,11 @@ def on_trial(demo: Demo, asked: dict[str, Any]) -> str:
     return str(found[0][0])
 
 
+def taken() -> str:
+    """The trial the guards last took note of; a new one that begins removes that first."""
+    return files.read_text(str(POLICY / "taken")) or ""
+
+
 def judged(demo: Demo, told: str) -> str:
     """The revision in force, by the live rules and by a packet that only one of the two lets arrive.
 
@@ -263,10 +268,10 @@ def judged(demo: Demo, told: str) -> str:
     """
     end = time.monotonic() + 2 * (TIMER_S + GRACE_S)
     while time.monotonic() < end:
-        standing = (in_force(), (POLICY / "taken").read_text(), over())
+        standing = (in_force(), taken(), over())
         revision = standing[0]
         differs, arrives = differing(demo, revision), probed(demo)
-        if standing == (in_force(), (POLICY / "taken").read_text(), True):
+        if standing == (in_force(), taken(), True):
             assert differs == [], (told, revision)
             assert arrives is publishes(revision), (told, revision)
             return revision
