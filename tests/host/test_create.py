@@ -104,7 +104,7 @@ def test_a_worker_killed_while_it_forces_never_forces_twice(box: Box, forced: st
 from machines.create_services import machine_stages
 made = create("Mail", "10.10.2.4", log_mib=16)
 m = machine("Mail")
-carried(services.machine_stop(actor(), m))
+carried(services.machine_stop(actor(), m, force=True))  # its init may not hear a signal yet
 job = machine_stages(actor(), m, {{{forced!r}: "force"}}, approved=True)
 died = killed(job, {stage!r}, {moment!r})
 ended = gone_on(job)
