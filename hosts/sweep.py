@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from datetime import timedelta
 
 from django.db.models import Q
@@ -9,13 +11,16 @@ from django.utils import timezone
 
 from dom0 import files
 from dom0.host import HostConfig
-from hosts import work
+from hosts import hearing, work
 from hosts.kinds import kind_of
 from hosts.models import Job, JobSecret
 from hosts.services import job_send
 
+logger = logging.getLogger(__name__)
 RESEND = timedelta(seconds=10)
+UNHEARD_S = 30.0
 KEEP_SECRETS = timedelta(days=1)
+_unheard: dict[int, float] = {}  # job: since when this watcher sees it waiting while its worker does nothing
 
 
 def sweep(config: HostConfig) -> None:
@@ -25,9 +30,26 @@ def sweep(config: HostConfig) -> None:
     for job in Job.objects.select_related("host").filter(waiting, host__name=config.name).order_by("id"):
         if _nobody_has(job, config):
             job_send(job)
+    _end_deaf(config)
     for job in Job.objects.select_related("host", "actor").filter(state=Job.State.RUNNING, host__name=config.name):
         _close_if_orphan(job, config)
     JobSecret.objects.filter(job__ended__lt=timezone.now() - KEEP_SECRETS).delete()
+
+
+def _end_deaf(config: HostConfig) -> None:
+    """End a worker that takes no job though it was sent one again and again; its service manager starts a new one."""
+    working = list(Job.objects.select_related("host").filter(state__in=Job.WORKING, host__name=config.name))
+    had = {kind_of(job.kind).queue for job in working if not _nobody_has(job, config)}
+    idle = {job.pk: kind_of(job.kind).queue for job in working if job.state in Job.CLAIMABLE}
+    idle = {pk: queue for pk, queue in idle.items() if queue not in had}
+    now = time.monotonic()
+    for pk in _unheard.keys() - idle.keys():
+        del _unheard[pk]
+    for pk in idle:
+        _unheard.setdefault(pk, now)
+    for queue in {queue for pk, queue in idle.items() if now - _unheard[pk] > UNHEARD_S}:
+        if hearing.end(config, queue, older_than_s=UNHEARD_S):
+            logger.error("the worker of %s took no job for %d s: ended, to be started anew", queue, UNHEARD_S)
 
 
 def _nobody_has(job: Job, config: HostConfig) -> bool:

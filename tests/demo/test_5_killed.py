@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -110,6 +111,18 @@ def test_a_broker_that_was_away_loses_no_job(demo: Demo):
     assert until(lambda: demo.pid("redis") not in (0, redis))
     assert demo.ended(job) == "done"
     assert until(lambda: demo.greeting("10.10.1.51", 2525, "vpn").startswith("220 Patient"))
+
+
+def test_a_worker_that_takes_no_job_is_ended_and_the_new_one_takes_it(demo: Demo):
+    """Stopped, it lives and says nothing, as a Celery worker that lost its broker without noticing."""
+    deaf = demo.pid("worker-power")
+    os.kill(deaf, signal.SIGSTOP)
+    try:
+        assert demo.fridu("stop", "Patient", "--yes").returncode == 0
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(deaf, signal.SIGCONT)
+    assert demo.pid("worker-power") not in (0, deaf)
 
 
 @pytest.mark.parametrize("name", ["Killed", "Patient"])

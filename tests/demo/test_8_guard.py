@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from http.cookies import SimpleCookie
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -252,8 +253,20 @@ def on_trial(demo: Demo, asked: dict[str, Any]) -> str:
     assert "key" in asked, asked
     row = ("select nonce from firewall_revision where id = ? and state = 'trial'", asked["key"])
     found = until(lambda: demo.sql(*row), every=0.02)
-    assert found, demo.sql("select id, kind, state, message, note from hosts_job where id >= ?", asked["job"])
+    assert found, stuck(demo, asked["job"])
     return str(found[0][0])
+
+
+def stuck(demo: Demo, job: int) -> str:
+    """What is known of a job that nobody goes on with: its row, and where its worker and the watcher stand."""
+    said = [str(demo.sql("select * from hosts_job where id >= ?", job))]
+    for who in ("worker-net", "watch"):
+        with suppress(ProcessLookupError):
+            os.kill(demo.pid(who), signal.SIGUSR1)
+        time.sleep(1)
+        log = Path(f"/proc/{demo.pid('keeper')}/root/var/log/fridu/{who}.log").read_text(errors="replace")
+        said.append(f"{who}: {log[-6000:]}")
+    return "\n".join(said)
 
 
 def taken() -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +24,7 @@ from hosts.kinds import Kind
 from hosts.models import Job, JobSecret, JobStep
 from hosts.services import job_approve, job_cancel, job_create, job_go_on
 
+ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.django_db(transaction=False)
 
 
@@ -222,6 +227,45 @@ def test_the_sweep_sends_again_what_the_broker_forgot(fulup, host, config, files
     assert sent == [job.pk]
     sweep.sweep(config)
     assert sent == [job.pk]
+
+
+NOTE = "import sys,time; from dom0 import host; from hosts import hearing; hearing.note(host.load(), 'work'); print(1)"
+
+
+@pytest.fixture
+def listening(config, monkeypatch):
+    """A process that says it works on the queue "work", and takes no job."""
+    argv = (sys.executable, "-c", f"{NOTE}; sys.stdout.flush(); time.sleep(60)")
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as process:
+        assert process.stdout.read(1) == b"1"
+        monkeypatch.setattr(sweep, "_unheard", {})
+        monkeypatch.setattr(sweep, "UNHEARD_S", 0.0)
+        yield process
+        process.kill()
+
+
+def test_a_worker_that_takes_no_job_is_ended(fulup, host, config, files, sent, listening):
+    files("none")
+    ask(fulup, host)
+    sweep.sweep(config)
+    sweep.sweep(config)
+    assert listening.wait(5) == -signal.SIGKILL
+
+
+def test_a_worker_that_has_a_job_or_listens_only_now_or_is_sent_none_goes_on(
+    fulup, host, config, files, sent, listening, monkeypatch
+):
+    files("none")
+    sweep.sweep(config)
+    sweep.sweep(config)
+    job = ask(fulup, host)
+    with written.lock(work.lock_path(config, job.pk)):
+        sweep.sweep(config)
+        sweep.sweep(config)
+    monkeypatch.setattr(sweep, "UNHEARD_S", 30.0)
+    monkeypatch.setattr(sweep, "_unheard", {job.pk: time.monotonic() - 40})
+    sweep.sweep(config)
+    assert listening.poll() is None
 
 
 def test_a_second_job_for_the_same_machine_is_refused_while_one_is_open(fulup, host, files):

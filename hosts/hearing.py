@@ -1,0 +1,54 @@
+"""Which process works on a queue, so that one that hears nothing any more can be ended.
+
+A Celery worker may lose its broker without noticing and wait for ever (celery/celery issues 8091 and 9054). No
+watchdog sees that: the process lives and its loop turns. Who is sent jobs and takes none is deaf.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from dom0.host import HostConfig
+
+_mine: list[int] = []  # descriptors kept open: their locks say that this process lives
+
+
+def note(config: HostConfig, queue: str) -> None:
+    """Called by the worker of `queue` once it listens: its process id, locked for as long as it lives."""
+    path = _path(config, queue)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with suppress(BlockingIOError):  # another of the same queue has it, and is the one to be ended
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        _mine.append(fd)
+        return
+    os.close(fd)
+
+
+def end(config: HostConfig, queue: str, *, older_than_s: float) -> bool:
+    """End the worker of `queue` if it has listened for longer than that; whether there was one."""
+    try:
+        fd = os.open(_path(config, queue), os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if time.time() - os.fstat(fd).st_mtime < older_than_s:
+            return False
+        os.kill(int(os.pread(fd, 20, 0)), signal.SIGKILL)
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def _path(config: HostConfig, queue: str) -> Path:
+    return Path(config.run, "workers", queue)
