@@ -17,6 +17,7 @@ from demo.layout import Layout, Problem
 ROOT = Path("/sys/fs/cgroup")
 MOUNTS = Path("/proc/self/mounts")
 WANTED = ("cpu", "cpuset", "io", "memory", "pids")  # of v2; cpu and memory must be there
+SYSTEMD = "name=systemd"  # of v1: where a machine's systemd keeps its services apart
 OFFERED = "cgroup-offered"  # in the state folder: controllers that the box's root group had not handed down before us
 NONE_THERE = (
     "This box offers no control groups for memory and CPU, so machines can't be kept to their size. "
@@ -26,14 +27,14 @@ NONE_THERE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Hierarchy:
-    """One mounted hierarchy: `controllers` as v1 mounts them ("cpu,cpuacct"), "" for v2."""
+    """One mounted hierarchy: `controllers` as v1 mounts them ("cpu,cpuacct", or SYSTEMD's, of none), "" for v2."""
 
     path: Path
     controllers: str
 
 
 def hierarchies() -> tuple[Hierarchy, ...]:
-    """The hierarchies with controllers. Raises Problem where memory or cpu is nowhere."""
+    """The hierarchies with controllers, and systemd's. Raises Problem where memory or cpu is nowhere."""
     found = []
     for line in MOUNTS.read_text().splitlines():
         _, path, kind, options = line.split()[:4]
@@ -45,7 +46,8 @@ def hierarchies() -> tuple[Hierarchy, ...]:
         if kind == "cgroup" and Path(path).parent == ROOT:
             names = [o for o in options.split(",") if o not in ("rw", "ro", "relatime", "noatime")]
             names = [o for o in names if o not in ("nosuid", "nodev", "noexec", "xattr", "clone_children")]
-            if not any(o.startswith(("name=", "release_agent")) for o in names):
+            names = [o for o in names if not o.startswith("release_agent")]
+            if names == [SYSTEMD] or not any(o.startswith("name=") for o in names):
                 found.append(Hierarchy(path=Path(path), controllers=",".join(names)))
     have = {name for h in found for name in h.controllers.split(",")}
     if not found or (found[0].controllers and not {"memory", "cpu", "devices"} <= have):

@@ -31,6 +31,7 @@ EMPTIED = ("/run", "/tmp", "/var/lib", "/var/log", "/var/cache", "/root")
 KEPT_MOUNTS = ("/", "/var", "/srv")
 KEPT_TREES = ("/dev", "/proc", "/usr", "/etc", "/bin", "/sbin", "/lib", str(INSIDE))
 MACHINES = Path("/run/fridu/machines")
+CONTROLLER = Path("/usr/lib/libvirt/libvirt_lxc")
 
 
 def furnish(layout: Layout) -> None:
@@ -52,6 +53,8 @@ def furnish(layout: Layout) -> None:
         Path(path).mkdir(parents=True)
     _system(mounts)
     _machines()
+    if any(hierarchy.controllers == cgroups.SYSTEMD for hierarchy in mounts) and CONTROLLER.exists():
+        _own_groups()
 
 
 def _tmpfs(path: str) -> None:
@@ -104,3 +107,11 @@ def _machines() -> None:
     MACHINES.mkdir(mode=0o711, exist_ok=True)
     kernel.mount("tmpfs", MACHINES, "tmpfs", kernel.MS_NODEV | kernel.MS_NOEXEC, "mode=711")
     kernel.mount("none", MACHINES, flags=kernel.MS_SHARED)
+
+
+def _own_groups() -> None:
+    """Show libvirt our program in its controller's place; that one is at /run/libvirt_lxc then."""
+    there = Path("/run", CONTROLLER.name)
+    there.touch()
+    kernel.bind(CONTROLLER, there)
+    kernel.bind(INSIDE / "demo" / "own_cgroup.sh", CONTROLLER)

@@ -18,6 +18,7 @@ NEEDED = {
     "kmod": "kernels taken apart",
     "libvirt-daemon-driver-qemu": "a machine on qemu",
     "lz4": "packed kernels",
+    "mmdebstrap": "Debian 12 and 13 for machines",
     "postgresql": "the database tests",
     "procps": "the host tests",
     "qemu-system-x86": "a machine on qemu, by emulation",
