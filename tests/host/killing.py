@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import os
 import random
-import signal
 import subprocess
 import time
 from collections import Counter
@@ -24,9 +22,8 @@ from django.core.exceptions import ValidationError
 
 from dom0 import domains, execute, marks, volumes
 from dom0.steps import Step
-from hosts import sweep, work
+from hosts import work
 from hosts.models import Job
-from hosts.services import job_approve, job_go_on
 from machines import services
 from machines.addresses import free_addresses
 from machines.change_services import machine_change
@@ -34,14 +31,12 @@ from machines.models import Machine
 from machines.reinstall_services import machine_reinstall
 from tests.host import life
 from tests.host.life import actor, answers, asked, carried, config, machine, ssh, told
+from tests.life import dying
+from tests.life.dying import MOMENTS, When
 from zones.models import Zone
 
-BEFORE, AMID, AFTER = "before", "amid", "after"
-MOMENTS = (BEFORE, AMID, AFTER)
 NAME, ADDRESS, NEIGHBOUR, BESIDE = "Mail", "10.10.2.4", "Web", "10.10.2.5"
 MOST = 100  # deaths of one job; beyond, it does not come nearer to its end
-USUAL_S = 0.05
-When = Callable[[str, int], str]  # a step, its number in this attempt: the moment to die at, "" for none
 
 
 @dataclass
@@ -68,7 +63,7 @@ def settle() -> Scene:
         try:
             return perform(step, *rest)
         finally:
-            scene.took[_called(step)] = time.monotonic() - began
+            scene.took[dying.called(step)] = time.monotonic() - began
 
     execute.perform = timed
     for deed in DEEDS:
@@ -78,11 +73,6 @@ def settle() -> Scene:
     execute.perform = perform
     scene.foreign, scene.neighbour = _foreign(), _neighbour()
     return scene
-
-
-def _called(step: Step) -> str:
-    """The step in one line, the same in every attempt."""
-    return f"{step.stage}: {step.shown.splitlines()[0]}"
 
 
 def _foreign() -> dict[str, str]:
@@ -114,68 +104,11 @@ def _neighbour() -> int:
 
 
 def dies(job: Job, when: When, scene: Scene, chance: random.Random) -> tuple[str, str] | None:
-    """Have a worker take the job and be killed where `when` says; at which step and moment, None: it came to an end."""
-    theirs, ours = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(theirs)
-        _work(job, when, ours)
-    os.close(ours)
-    with os.fdopen(theirs) as said:
-        moment, _, name = said.readline().strip().partition(" ")
-        if moment == AMID:
-            time.sleep(0.6 * chance.random() * scene.took.get(name, USUAL_S))
-        elif moment == AFTER:
-            said.readline()
-        if moment:
-            os.kill(child, signal.SIGKILL)
-        _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) == bool(moment), (name, status)
-    if not moment:
-        return None
-    scene.deaths[f"{job.kind} {moment}"] += 1
-    return name, moment
-
-
-def _work(job: Job, when: When, ours: int) -> None:
-    """In the child: tell which step it is at and when that ends, and go no further."""
-    django.db.connections.close_all()
-    perform, number = execute.perform, itertools.count()
-
-    def performed(step: Step, *rest: Any) -> Any:
-        moment = when(_called(step), next(number))
-        if not moment:
-            return perform(step, *rest)
-        os.write(ours, f"{moment} {_called(step)}\n".encode())
-        if moment == BEFORE:
-            time.sleep(600)
-        outcome = perform(step, *rest)
-        os.write(ours, b"ended\n")
-        time.sleep(600)
-        return outcome
-
-    execute.perform = performed
-    try:
-        work.run(job.pk)
-    finally:
-        os._exit(0)
-
-
-def goes_on(job: Job) -> None:
-    """What the sweep makes of it, then a person who says *Go on*, and looks at the plan where it is another one."""
-    sweep.sweep(config)
-    job.refresh_from_db()
-    assert job.state == Job.State.FAILED, told(job)
-    job_go_on(actor(), job)
-
-
-def approved(job: Job) -> bool:
-    """Approve the plan that waits; whether one did."""
-    job.refresh_from_db()
-    if job.state != Job.State.PLANNED:
-        return False
-    job_approve(actor(), job, job.digest)
-    return True
+    """A worker's death, counted."""
+    death = dying.dies(job, when, scene.took, chance)
+    if death is not None:
+        scene.deaths[f"{job.kind} {death[1]}"] += 1
+    return death
 
 
 def killed_at_every_step(deed: Deed, scene: Scene, seed: int) -> tuple[int, int]:
@@ -189,14 +122,14 @@ def killed_at_every_step(deed: Deed, scene: Scene, seed: int) -> tuple[int, int]
     while True:
         death = dies(job, when, scene, chance)
         if death is None:
-            if approved(job):
+            if dying.approved(job, actor()):
                 continue
             _ended(deed, job, scene)
             return len(died), died.total()
         died[death[0]] += 1
         assert died.total() < MOST, told(job)
         check_midway(job, scene)
-        goes_on(job)
+        dying.goes_on(job, actor(), config)
 
 
 def killed_somewhere(deed: Deed, scene: Scene, chance: random.Random) -> list[str]:
@@ -207,13 +140,13 @@ def killed_somewhere(deed: Deed, scene: Scene, chance: random.Random) -> list[st
         if death := dies(job, lambda _, number, at=at, moment=moment: moment if number == at else "", scene, chance):
             where.append(f"{job.kind} {moment} {death[0]}")
             check_midway(job, scene)
-            goes_on(job)
+            dying.goes_on(job, actor(), config)
         else:
             break
     job.refresh_from_db()
     while job.state not in (Job.State.DONE, Job.State.NOTHING):
         ended = carried(job)
-        assert approved(job) or ended["state"] in ("done", "nothing"), (where, ended)
+        assert dying.approved(job, actor()) or ended["state"] in ("done", "nothing"), (where, ended)
         job.refresh_from_db()
     _ended(deed, job, scene)
     return where

@@ -57,10 +57,11 @@ class Lxc:
     def run(self, line: str) -> str:
         return self._do(enter.inside(self.layout, "sh", "-c", line)).stdout
 
-    def manage(self, code: str) -> None:
+    def manage(self, code: str) -> str:
         argv = (str(PYTHON), "manage.py", "shell", "-v", "0", "-c", code)
         done = self._do(enter.inside(self.layout, *argv, uid=PANEL_UID))
         assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def inside(self, command: str) -> str | None:
         key = self.layout.var / "keys" / "owner"

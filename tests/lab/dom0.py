@@ -18,7 +18,17 @@ from tests.life.story import OPERATOR, ROOT_MIB
 
 #: The admin VPN, facts, units. The kernels folder holds Debian's cloud kernel, under the names it has there.
 SITE = """
-ip tuntap add dev tun0 mode tun && ip addr add 10.10.95.38/24 dev tun0 && ip link set tun0 up
+cat > /etc/systemd/system/admin-vpn.service <<'END'
+[Unit]
+Before=fridu-boot.service fridu-guard@a.service fridu-guard@b.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/bin/sh -c 'ip tuntap add dev tun0 mode tun && ip addr add 10.10.95.38/24 dev tun0 && ip link set tun0 up'
+[Install]
+WantedBy=multi-user.target
+END
+systemctl enable -q --now admin-vpn
 id fridu-panel >/dev/null 2>&1 ||
   useradd --system --user-group --home-dir /nonexistent --shell /usr/sbin/nologin fridu-panel
 install -d -m 0755 /etc/fridu /var/lib/fridu /var/lib/fridu/imports
@@ -36,7 +46,8 @@ cp /opt/fridu/deploy/systemd/*.service /etc/systemd/system/ && systemctl daemon-
 systemctl enable -q --now redis-fridu fridu-guard@a fridu-guard@b
 systemctl enable -q --now fridu-boot
 """
-PANEL = "systemctl enable -q --now fridu-watch fridu-worker@power fridu-worker@work fridu-worker@net fridu-autostart"
+WORK = "fridu-watch fridu-worker@power fridu-worker@work fridu-worker@net"
+PANEL = f"systemctl enable -q --now {WORK} fridu-autostart"
 #: Each waits at its queue.
 WORKERS = "redis-cli -s /run/fridu/redis/redis.sock client list | grep -c cmd=brpop"
 #: `fridu` again and again: each is a fork of one Python that has the panel's code loaded. Emulated, loading takes 20 s.
@@ -99,10 +110,23 @@ class Dom0:
     def run(self, line: str) -> str:
         return reach.run(self.host, line, check=False, timeout_s=120).stdout
 
-    def manage(self, code: str) -> None:
+    def works(self, *, wanted: bool) -> None:
+        """Start or stop the workers and the watcher."""
+        reach.run(self.host, f"systemctl {'start' if wanted else 'stop'} {WORK}", timeout_s=600)
+        if wanted:
+            reach.until(self.host, WORKERS, patience_s=600, said="3")
+
+    def manage(self, code: str) -> str:
         status, said = self._asked({"code": code})
         if status != 0:
             raise Problem(f"On {self.host.name}, Python ended with {status}: {said}")
+        return said
+
+    def cut(self, code: str) -> None:
+        """Python on dom0 that ends its power; nobody answers."""
+        assert self._warm.stdin is not None
+        self._warm.stdin.write(json.dumps({"code": code}) + "\n")
+        self._warm.stdin.flush()
 
     def inside(self, command: str) -> str | None:
         argv = ("ssh", "-p", str(self.host.ports[PORT]), "-i", str(self.key), "-o", "BatchMode=yes")
@@ -121,15 +145,20 @@ class Dom0:
 
     def restart(self) -> None:
         """By systemd, in good order; the emulated computer then starts anew with the same disks."""
-        boot = self._boot()
+        boot = self.boot()
         reach.run(self.host, "systemctl reboot", check=False)
+        self.comes_back(boot)
+
+    def comes_back(self, boot: str) -> None:
+        """Wait until it has started anew since `boot`, and its workers wait."""
         deadline = time.monotonic() + 600
-        while self._boot(wait=True) == boot:
+        while self.boot(wait=True) == boot:
             if time.monotonic() > deadline:
                 raise Problem(f"{self.host.name} did not restart.")
         self._serves()
 
-    def _boot(self, *, wait: bool = False) -> str:
+    def boot(self, *, wait: bool = False) -> str:
+        """The kernel's name for the time since it started."""
         if wait:
             (self.host.folder / "ssh.sock").unlink(missing_ok=True)  # the connection of the former life
             reach.wait(self.host, patience_s=600)

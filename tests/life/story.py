@@ -47,8 +47,8 @@ class Stage(Protocol):
     def run(self, line: str) -> str:
         """What a shell line says as root on dom0, whether it fails or not."""
 
-    def manage(self, code: str) -> None:
-        """Python on dom0, with the panel's rows at hand."""
+    def manage(self, code: str) -> str:
+        """What Python on dom0 prints, with the panel's rows at hand; it must end well."""
 
     def inside(self, command: str) -> str | None:
         """What a command of root's says in the machine, by SSH to dom0's published port; None where nobody answers."""
