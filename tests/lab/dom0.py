@@ -91,10 +91,14 @@ class Dom0:
         )
 
     def fridu(self, *words: str) -> str:
-        code, said = self._asked({"words": ["--as", OPERATOR, *words, "--yes"]})
+        code, said = self.told(*words)
         if code != 0:
             raise Problem(f"On {self.host.name}, fridu {' '.join(words)} ended with {code}: {said}")
         return said
+
+    def told(self, *words: str) -> tuple[int, str]:
+        """How `fridu words`, approved beforehand, ended, and what it said."""
+        return self._asked({"words": ["--as", OPERATOR, *words, "--yes"]})
 
     def _asked(self, wish: dict[str, object]) -> tuple[int, str]:
         assert self._warm.stdin is not None
@@ -128,12 +132,14 @@ class Dom0:
         self._warm.stdin.write(json.dumps({"code": code}) + "\n")
         self._warm.stdin.flush()
 
-    def inside(self, command: str) -> str | None:
+    def inside(self, command: str, stdin: str = "") -> str | None:
         argv = ("ssh", "-p", str(self.host.ports[PORT]), "-i", str(self.key), "-o", "BatchMode=yes")
         more = ("-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR")
         wait = ("-o", "ConnectTimeout=15", "root@127.0.0.1", command)
         try:
-            done = subprocess.run((*argv, *more, *wait), capture_output=True, text=True, timeout=90, check=False)
+            done = subprocess.run(
+                (*argv, *more, *wait), input=stdin, capture_output=True, text=True, timeout=90, check=False
+            )
         except subprocess.TimeoutExpired:
             return None
         return None if done.returncode == 255 else done.stdout

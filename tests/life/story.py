@@ -103,7 +103,7 @@ class Story:
         self.answers()
 
     def answers(self) -> None:
-        self._until(lambda: self.stage.inside("true") is not None, f"{self.machine} answers at port {PORT}")
+        self.until(lambda: self.stage.inside("true") is not None, f"{self.machine} answers at port {PORT}")
 
     def inside(self, command: str) -> str:
         said = self.stage.inside(command)
@@ -193,7 +193,7 @@ class Story:
         print(f"{time.monotonic() - began:6.1f} s  fridu {' '.join(words)}", flush=True)
         return said
 
-    def _until(self, so: Callable[[], bool], what: str) -> None:
+    def until(self, so: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + self.stage.patience_s
         while not so():
             assert time.monotonic() < deadline, f"not true after {self.stage.patience_s:g} s: {what}"
