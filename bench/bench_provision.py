@@ -107,7 +107,7 @@ def by_seed(folder: Path, archive: Path, root_mib: int) -> float:
         (mount / "etc/hostname").write_text("Bench\n")
         shadow = (mount / "etc/shadow").read_text()
         (mount / "etc/shadow").write_text(shadow)
-        (mount / "root/.ssh").mkdir(mode=0o700)
+        (mount / "root/.ssh").mkdir(mode=0o700, exist_ok=True)
         (mount / "root/.ssh/authorized_keys").write_text(KEY)
     finally:
         subprocess.run(("umount", str(mount)), check=True)

@@ -76,10 +76,13 @@ def test_create_and_delete_come_to_their_end_though_the_worker_dies_and_the_powe
     story.answers()
     assert story.inside("hostname") == MACHINE
     assert sorted(stage.run("lvs --noheadings -o lv_name").split()) == ["Struck-root", "Struck-root.old"]
+    story.wish("")  # nothing is published of a machine that is to go
     print(stage.manage(f"{BEGIN}\nstruck(delete())"))
     assert stage.run("lvs --noheadings -o lv_name").split() == ["Struck-root.old"]
     assert stage.run("virsh -q list --all --name").split() == ["Domain-0"]
 
+    stage.works(wanted=True)
+    story.publish()
     boot = stage.boot()
     stage.cut(f"{BEGIN}{CUT}")
     stage.comes_back(boot)

@@ -82,7 +82,7 @@ class Story:
 
     def publish(self) -> None:
         """By a rule file, as the seed had it: the zone is there already, the port is new."""
-        self._wish(f"CreateApp NAME=LifeSSH ZONE={ZONE} EXT=tcp:{PORT} INT={ADDRESS}:22\n")
+        self.wish(f"CreateApp NAME=LifeSSH ZONE={ZONE} EXT=tcp:{PORT} INT={ADDRESS}:22\n")
         self._apply()
 
     def create(self) -> None:
@@ -151,7 +151,7 @@ class Story:
 
     def delete(self) -> None:
         """Its published port, then the machine, then its zone; then the rules of all that."""
-        self._wish("")
+        self.wish("")
         self._told("delete", self.machine)
         self._told("zone", "delete", ZONE)
         self._apply()
@@ -175,7 +175,7 @@ class Story:
             "rules": run(f"iptables-save | grep '10\\.10\\.4\\.\\|{PORT}'; ipset save | grep '10\\.10\\.4\\.'"),
         }
 
-    def _wish(self, text: str) -> None:
+    def wish(self, text: str) -> None:
         """The wishes of the firewall are those of a rule file, exactly."""
         stage = self.stage
         zone = f"CreateZone NAME={ZONE} NIC=eth0 EXT={stage.external} BR={BRIDGE} INT={GATEWAY} MASK=255.255.255.0\n"
