@@ -16,6 +16,10 @@ _NO_KERNEL = {
     "image": "{name} has no kernel to start: none was taken out of {image} yet (fridu image kernel {image} KERNEL).",
 }
 
+#: dom0's own LVM would look into the loop device below an image file, and find what the guest wrote for it.
+FILES_UNDER_XEN = "Under Xen a machine's volumes lie in a volume group, not in image files"
+CHOOSE_GROUP = "Choose one (lvmvg=), or name one in the host file first: volume_groups."
+
 
 def refuse_strangers(spec: MachineSpec, state: State, *, begun: tuple[str, ...] = ()) -> None:
     """Raises Refused where a volume or domain of the machine's name is not this machine's, or is being changed.
@@ -134,6 +138,8 @@ def refuse_unfit_image(spec: MachineSpec, state: State) -> None:
 
 def refuse_without_room(spec: MachineSpec, state: State, *, anew: bool = False) -> None:
     """Raises Refused where the volumes to make, with `anew` all of them, find no room."""
+    if spec.place.xen and not spec.volume_group:
+        raise Refused(f"{FILES_UNDER_XEN}.", note=f"Nothing was changed. {CHOOSE_GROUP}")
     group = state.places.get(spec.volume_group)
     if spec.volume_group and group is None:
         raise Refused(

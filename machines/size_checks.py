@@ -6,7 +6,7 @@ from typing import Any
 
 from dom0.errors import Refused
 from hosts.models import Host
-from machines import modes, promises
+from machines import modes, promises, rules
 from machines.models import Boot, Image, Machine, SiteDefaults
 
 MIB = 1 << 20
@@ -31,6 +31,11 @@ def free_mib(host: Host, group: str) -> int | None:
     """MiB free there besides what is promised to creations under way; None where the host has not said."""
     free = places(host).get(group, {}).get("free_bytes")
     return None if free is None else max(0, free // MIB - promises.room_mib(host).get(group, 0))
+
+
+def of_xen(host: Host) -> bool:
+    """Whether the host's machines are Xen's."""
+    return str(host.facts.get("libvirt", "")).startswith("xen:")
 
 
 def free_memory_mib(host: Host) -> int | None:
@@ -105,7 +110,7 @@ def needs(image: Image) -> str:
 def group(host: Host, name: str) -> str:
     known = list(host.facts.get("volume_groups", ()))
     if not name:
-        return ""
+        return f"{rules.FILES_UNDER_XEN}. {rules.CHOOSE_GROUP}" if of_xen(host) else ""
     if name not in known:
         there = f"It names {', '.join(known)}." if known else "It names none: leave it empty for image files."
         return f"{host}'s host file names no volume group {name}. {there}"

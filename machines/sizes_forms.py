@@ -12,7 +12,7 @@ from dom0.errors import Refused
 from hosts.models import Host
 from machines import modes
 from machines.models import Boot, SiteDefaults
-from machines.size_checks import NO_SWAP, free_memory_mib, free_mib, places, shares_kernel
+from machines.size_checks import NO_SWAP, free_memory_mib, free_mib, of_xen, places, shares_kernel
 from ui import words
 
 MIB = 1 << 20
@@ -27,11 +27,11 @@ Choices = list[tuple[str, str]]
 
 
 def place_choices(hosts: Sequence[Host], files: str) -> Choices:
-    """Where volumes may lie, each with its free room; `files` is the value of the folder of image files."""
+    """Where volumes may lie, each with its free room; `files` is the value of the folder of image files, not Xen's."""
     found: dict[str, str] = {}
     for host in hosts:
         of_host = f" on {host}" if len(hosts) > 1 else ""
-        for name in ("", *host.facts.get("volume_groups", ())):
+        for name in (*(() if of_xen(host) else ("",)), *host.facts.get("volume_groups", ())):
             label = f"Volume group {name}{of_host}" if name else f"Image files{of_host}"
             found.setdefault(name or files, f"{label}, {_room(host, name)}")
     return list(found.items())
@@ -131,7 +131,7 @@ class SizesFields(StagesForm):
         if not empty:
             return ""
         value = getattr(defaults, field) if defaults else ""
-        return f"The default: {dict(offered).get(value or FILES, value or 'image files')}"
+        return f"The default: {dict(offered).get(value or FILES, value or 'none chosen yet')}"
 
     def _choices(self, name: str, offered: Choices, first: str, empty: bool = True) -> None:
         field = cast(forms.ChoiceField, self.fields[name])

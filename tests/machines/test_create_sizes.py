@@ -59,7 +59,8 @@ def test_the_form_offers_the_hosts_groups_with_their_room_its_kernels_and_its_me
     text = operator.get(URL).content.decode()
     assert '<option value="vg0">Volume group vg0, 12 GB free of 50 GB</option>' in text
     assert "Volume group vg1, missing now" in text
-    assert "The default: Image files, 40 GB free" in text
+    assert "The default: none chosen yet" in text
+    assert "Image files" not in text, "not under Xen"
     assert '<option value="host:vmlinuz-6.1.0">' in text
     assert "Grub, running inside the machine" in text
     assert "1000 MB free on ns3100421." in text
@@ -114,20 +115,20 @@ def test_the_sites_defaults_hold_where_nothing_is_chosen_and_give_way_where_some
     one = ask(actor, zones["zDominig"], 6)
     assert (one.volume_group, one.swap_mib, one.log_mib, one.filesystem) == ("vg0", 32, 16, "ext3")
     assert (one.kernel, one.wanted) == ("vmlinuz-6.1.0", "stopped")
-    two = ask(actor, zones["zDominig"], 7, volume_group="", swap_mib=0, boot="grub", stages={"start": "yes"})
-    assert (two.volume_group, two.swap_mib, two.log_mib) == ("", 0, 16)
+    two = ask(actor, zones["zDominig"], 7, swap_mib=0, boot="grub", stages={"start": "yes"})
+    assert (two.volume_group, two.swap_mib, two.log_mib) == ("vg0", 0, 16)
     assert (two.boot, two.kernel, two.wanted) == ("grub", "", "running")
 
 
 def test_memory_asked_for_earlier_is_promised_and_the_host_does_not_give_it_twice(actor, zones, dom0):
-    first = ask(actor, zones["zDominig"], 6, memory_mib=600)
+    first = ask(actor, zones["zDominig"], 6, memory_mib=600, volume_group="vg0")
     with pytest.raises(ValidationError) as error:
-        ask(actor, zones["zDominig"], 7, memory_mib=600)
+        ask(actor, zones["zDominig"], 7, memory_mib=600, volume_group="vg0")
     assert error.value.message_dict["memory_mib"] == [
         "600 MB are more than the 400 MB free on ns3100421, 600 MB being promised to machines about to start. "
         "Use 400 or less."
     ]
-    ask(actor, zones["zDominig"], 8, memory_mib=300)
+    ask(actor, zones["zDominig"], 8, memory_mib=300, volume_group="vg0")
     jobs = list(Job.objects.order_by("pk"))
     promised = [promises.memory_mib(dom0, before=job, but=job.target_id) for job in jobs]
     assert promised == [0, 600]  # whoever asked first waits for nobody
@@ -136,6 +137,15 @@ def test_memory_asked_for_earlier_is_promised_and_the_host_does_not_give_it_twic
     Machine.objects.filter(pk=first.pk).update(observed="unknown")
     Job.objects.filter(pk=jobs[0].pk).update(state="refused")
     assert promises.memory_mib(dom0, before=jobs[1]) == 0
+
+
+def test_under_xen_no_volume_is_an_image_file(actor, zones, dom0):
+    with pytest.raises(ValidationError) as error:
+        ask(actor, zones["zDominig"], 6)
+    assert error.value.message_dict["volume_group"] == [
+        "Under Xen a machine's volumes lie in a volume group, not in image files. "
+        "Choose one (lvmvg=), or name one in the host file first: volume_groups."
+    ]
 
 
 def test_room_for_creations_under_way_is_free_no_more(actor, zones, dom0):

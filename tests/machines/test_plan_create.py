@@ -195,3 +195,8 @@ def test_what_a_mark_cannot_say_stays_out_of_what_a_person_approves(wished, host
     """The same plan for the same wish, whichever job asks."""
     assert plan_create(wished, host, modes.ALL, "job-1").digest == plan_create(wished, host, modes.ALL, "job-2").digest
     assert isinstance(host.places, MappingProxyType)
+
+
+def test_under_xen_the_worker_makes_no_volume_outside_a_volume_group(wished, host):
+    with pytest.raises(Refused, match="Under Xen a machine's volumes lie in a volume group"):
+        planned(replace(wished, volume_group="", place=replace(wished.place, libvirt="xen:///system")), host)
