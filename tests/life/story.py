@@ -15,6 +15,7 @@ MACHINE, OTHER_MACHINE = "Life", "Short"
 ADDRESS = "10.10.4.2"
 ZONE, NET, GATEWAY, BRIDGE = "zLife", "10.10.4.0/24", "10.10.4.1", "xen-br4"
 PORT = 2201
+PUBLISHED = f"CreateApp NAME=LifeSSH ZONE={ZONE} EXT=tcp:{PORT} INT={ADDRESS}:22\n"
 ROOT_MIB = 96
 OPERATOR = "brendan"
 #: What the host's owner says once: who he is, which key is let in, what a machine gets.
@@ -82,7 +83,7 @@ class Story:
 
     def publish(self) -> None:
         """By a rule file, as the seed had it: the zone is there already, the port is new."""
-        self.wish(f"CreateApp NAME=LifeSSH ZONE={ZONE} EXT=tcp:{PORT} INT={ADDRESS}:22\n")
+        self.wish(PUBLISHED)
         self._apply()
 
     def create(self) -> None:
