@@ -159,7 +159,7 @@ CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_PUBLISH_RETRY = False
 # No limit: where Redis hangs as a job ends, its end is never acknowledged, counts as work in hand for ever, and a
-# worker that may have one at a time never listens again (2 to 6 outages until then; with 0 none in 130).
+# worker that may have one at a time never listens again (at the second outage; with 0 not in 130).
 CELERY_WORKER_PREFETCH_MULTIPLIER = 0
 CELERY_WORKER_ENABLE_REMOTE_CONTROL = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
