@@ -29,7 +29,7 @@ EXAMPLE = "fridu create vmname=xen-test vmip=10.10.1.4"
 def create(call: Call) -> int:
     """Make a machine; of one that exists, do the stages that are named again."""
     call.demand("machine.create")
-    given = dict(call.typed.pairs)
+    given = _in_our_words(dict(call.typed.pairs))
     unknown = sorted(set(given) - set(KEYS))
     if unknown:
         raise Misunderstood(f"create knows no {unknown[0]}. It takes {', '.join(KEYS)}.")
@@ -58,6 +58,15 @@ def create(call: Call) -> int:
         **_sizes(given),
     )
     return follow(call, job)
+
+
+def _in_our_words(given: dict[str, str]) -> dict[str, str]:
+    """The older tools' bootfrom=dom0-dir is boot=host; where kernels lie, the host file says. Raises Misunderstood."""
+    if "xenkerneldir" in given:
+        raise Misunderstood("Kernels lie in the host's kernels folder. Put it there, then name it: kernel=FILE.")
+    if (source := given.pop("bootfrom", None)) is None:
+        return given
+    return {**given, "boot": Boot.HOST if source == "dom0-dir" else source}
 
 
 def _there(call: Call, given: dict[str, str], stages: dict[str, str]) -> Machine | None:

@@ -43,6 +43,17 @@ def test_create_takes_what_the_seed_took_and_an_owner(run, zones, image):
     assert machine.owner.name == "Chorale"
 
 
+def test_the_older_words_for_where_a_kernel_comes_from(run, zones, image):
+    line = "create vmname=web vmip=10.10.1.4 --yes"
+    code, said = run(f"{line} bootfrom=dom0-dir xenkerneldir=/root/boot")
+    assert (code, "name it: kernel=FILE" in said) == (2, True), said
+    code, said = run(f"{line} bootfrom=tape")
+    assert (code, "boot=tape is none of host, image, grub" in said) == (2, True), said
+    code, said = run(f"{line} bootfrom=dom0-dir")
+    assert code == 0, said
+    assert Machine.objects.get().boot == "host"
+
+
 def test_the_plan_is_shown_and_asked_about(run, zones, image):
     code, said = run("create vmname=xen-test vmip=10.10.1.4", answer="y")
     assert code == 0
