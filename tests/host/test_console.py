@@ -239,7 +239,7 @@ def test_the_console_ends_when_the_machine_stops_and_its_stream_goes(box: Box):
         """
 with Scene():
     b = Browser(m.pk, s); b.hears(lambda it: it.seen.get("live"))
-    carried(services.machine_stop(actor(), m))
+    stopped = carried(services.machine_stop(actor(), m, force=True))["state"]
     ended = b.hears(lambda it: it.seen.get("over")), b.seen.get("over")
     Machine.objects.update(observed="running")  # as it was last seen; the console process knows better
     late = Browser(m.pk, s); late.hears(lambda it: it.seen.get("over"))
@@ -247,10 +247,11 @@ with Scene():
     Machine.objects.update(observed="stopped")
     status, body = asked("POST", f"/machines/{m.pk}/console/ticket/", s)
 carried(services.machine_start(actor(), m))
-out = ended, late.seen.get("over"), gone, status, json.loads(body)["say"]
+out = stopped, ended, late.seen.get("over"), gone, status, json.loads(body)["say"]
 """,
     )
-    ended, late, gone, status, says = found
+    stopped, ended, late, gone, status, says = found
+    assert stopped == "done"
     assert ended == [True, "off"]
     assert late == "off"
     assert gone
