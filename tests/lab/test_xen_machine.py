@@ -102,7 +102,7 @@ def within_limits(stage: Dom0, story: Story, free: tuple[tuple[float, float], fl
     assert into < 2 * shortest
     assert out < 2 * shortest
     assert max(freely_in, freely_out) < 0.6 * shortest
-    assert freely > 0.5
+    assert freely > CAP / 100 + 0.1
     assert CAP / 100 - 0.06 < used < CAP / 100 + 0.04
 
 
