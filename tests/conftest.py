@@ -5,12 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 os.environ.setdefault("FRIDU_BROKER_URL", "memory://")
 # pytest-playwright keeps an event loop in the main thread; Django must not take that for an async view.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
 
+
+#: How long an example takes hangs on what else the box does.
+hypothesis.settings.register_profile("fridu", deadline=None)
+hypothesis.settings.load_profile("fridu")
 
 HERE = Path(__file__).parent
 #: The host files that take longest. Begun first, they leave no processor waiting for the last of them.

@@ -95,17 +95,13 @@ def test_a_port_inside_a_wide_range_that_began_long_before_is_found() -> None:
     assert [p.about for p in found] == ["service Wide"]
 
 
-def test_five_thousand_services_are_judged_in_a_moment() -> None:
-    """Pairwise it took two seconds; the limit is far from what it takes (0.02 s), not near it."""
-    import time
-
+def test_five_thousand_services_are_judged() -> None:
+    """How long it takes: bench.bench_compile."""
     base = site_of("production")
     many = tuple(replace(WEB, name=f"S{p}", port_first=p, port_last=p, target_port=p) for p in range(10_000, 15_000))
-    began = time.process_time()
     assert lint.blocking(replace(base, services=(*base.services, *many))) == ()
     clashing = tuple(replace(s, name=f"T{s.name}", port_last=s.port_last + 3) for s in many)
     assert len(lint.blocking(replace(base, services=(*many, *clashing)))) >= 5000
-    assert time.process_time() - began < 1
 
 
 def test_it_takes_the_same_port_of_the_other_protocol_and_of_the_other_address() -> None:

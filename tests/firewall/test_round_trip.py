@@ -152,7 +152,7 @@ def plain(site: Site) -> Site:
     return replace(site, policy=tuple(sorted(cells, key=lambda c: (c.source, c.target))))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(sites())
 def test_reading_what_was_written_gives_the_same_site(site: Site) -> None:
     text = exporter.rule_file(site)
@@ -162,7 +162,7 @@ def test_reading_what_was_written_gives_the_same_site(site: Site) -> None:
     assert not read.review
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sites())
 def test_writing_what_was_read_gives_the_same_text(site: Site) -> None:
     once = exporter.rule_file(plain(site))
@@ -170,7 +170,7 @@ def test_writing_what_was_read_gives_the_same_text(site: Site) -> None:
     assert exporter.rule_file(plain(importer.read(again, host=HOST).site)) == again == once
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(sites())
 def test_the_old_script_would_open_nothing_that_is_not_wished(site: Site) -> None:
     """What it passes over as comments may be missing; what it reads is no more than the wish."""

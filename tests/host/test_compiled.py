@@ -384,7 +384,7 @@ def load(site: Site) -> str:
     return text
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sites())
 def test_from_any_rules_to_any_others_the_kernel_prints_what_was_wanted(world: World, site: Site) -> None:
     """Each example starts where the one before ended."""
