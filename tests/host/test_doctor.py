@@ -133,7 +133,7 @@ out = with_rule, without
 
 
 def test_of_a_machine_that_is_off_it_says_so_and_listens_to_nothing(box: Box, mail: str):  # noqa: F811
-    found = asked(box, "carried(services.machine_stop(actor(), m))\nout = diagnosed()")
+    found = asked(box, "carried(services.machine_stop(actor(), m, force=True))\nout = diagnosed()")
     assert found["first"] == "domain"
     assert (found["found"]["arp"], found["found"]["dhcp"]) == ("can't tell", "can't tell")
     assert "as wished" in found["says"]
@@ -175,7 +175,7 @@ def checked(repair):
     line = [l for l in diagnosis.lines(Job.objects.get(pk=job.pk)) if l.found]
     return told["state"], told["message"], line[0].found.verdict if line else "", line[0].found.says if line else "", list(line[0].found.seen) if line else []
 running = checked(False)
-carried(services.machine_stop(actor(), m))
+carried(services.machine_stop(actor(), m, force=True))
 good = checked(False)
 path = volumes.path_of(config, "Mail-root")
 ran("debugfs", "-w", "-R", "sif <2> links_count 99", path)
