@@ -43,29 +43,25 @@ def demo(*arguments: str) -> None:
         sys.exit(done.stdout + done.stderr)
 
 
-def debian(suite: str) -> str:
-    """The archive's name, as the demo's images folder has it now; half a minute the first time."""
-    cache, name = PROJECT / "var" / "cache", f"debian-machine-{suite}.tar.gz"
-    if not (cache / name).exists():
-        config = HostConfig(name="cache", libvirt="test:///default", volumes="/", images=str(cache))
-        image_files.build(config, suite, name)
-    os.link(cache / name, PROJECT / "var" / NAME / "lib" / "images" / name)
-    return name
+def debian(suite: str) -> Path:
+    """What *Build an image* makes, kept in var/cache: half a minute the first time. Remove it there to have it anew."""
+    path = PROJECT / "var" / "cache" / f"debian-machine-{suite}.tar.gz"
+    if not path.exists():
+        config = HostConfig(name="cache", libvirt="test:///default", volumes="/", images=str(path.parent))
+        image_files.build(config, suite, path.name)
+    return path
+
+
+def offered(archive: Path) -> str:
+    """Its name, now that the demo's images folder has it."""
+    os.link(archive, PROJECT / "var" / NAME / "lib" / "images" / archive.name)
+    return archive.name
 
 
 def inside(rounds: int, *wish: str) -> list[dict[str, float]]:
-    argv = (
-        "-m",
-        "demo.enter",
-        "--name",
-        NAME,
-        "/srv/fridu/.venv/bin/python",
-        "-m",
-        "bench.created",
-        str(rounds),
-        *wish,
-    )
-    done = subprocess.run((sys.executable, *argv), cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
+    entered = (sys.executable, "-m", "demo.enter", "--name", NAME, "/srv/fridu/.venv/bin/python")
+    argv = (*entered, "-m", "bench.created", str(rounds), *wish)
+    done = subprocess.run(argv, cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
     found: list[dict[str, float]] = json.loads(done.stdout)
     return found
 
@@ -77,7 +73,8 @@ def main() -> None:
     wish = parser.parse_args()
     demo("--detach", "--yes", "--fresh", "--port", "0")
     try:
-        rounds = inside(wish.rounds, *(("1024", "256", debian(wish.debian)) if wish.debian else ("128", "64")))
+        sizes = ("1024", "256", offered(debian(wish.debian))) if wish.debian else ("128", "64", "tiny")
+        rounds = inside(wish.rounds, *sizes)
     finally:
         demo("--stop")
     print(f"{wish.debian or 'tiny'} machine, n={len(rounds)}\n")

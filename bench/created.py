@@ -23,7 +23,7 @@ django.setup()
 
 from accounts.models import Owner, User
 from audit.log import Actor
-from bench.bench_provision import by_seed
+from bench.bench_provision import DISK, by_seed
 from dom0 import host, probe
 from hosts.kinds import kind_of
 from hosts.models import Host, Job
@@ -34,7 +34,6 @@ from zones.models import Zone
 
 CONFIG = host.load()
 PATIENCE_S = 60.0
-DISK = ("lvmcreate", "fscreate", "installroot", "tuneroot")
 
 
 def actor() -> Actor:
@@ -99,8 +98,8 @@ def planning(job: Job) -> dict[str, float]:
 
 
 def image_of(archive: str) -> Image:
-    """The image of an archive in the images folder; "" is the demo's own."""
-    if not archive:
+    """The image of an archive in the images folder; "tiny" is the demo's own."""
+    if archive == "tiny":
         return Image.objects.get(name="tiny")
     digest = hashlib.sha256(Path(CONFIG.images, archive).read_bytes()).hexdigest()
     box = Host.objects.get()
@@ -169,6 +168,6 @@ def figures(job: Job, found: dict[str, float]) -> dict[str, float]:
 
 if __name__ == "__main__":
     rounds, root, memory = map(int, sys.argv[1:4])
-    chosen = image_of(sys.argv[4] if sys.argv[4:] else "")
+    chosen = image_of(sys.argv[4])
     one(0, chosen, root, memory)  # warms up
     sys.stdout.write(json.dumps([one(number, chosen, root, memory) for number in range(1, rounds + 1)]))

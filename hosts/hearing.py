@@ -13,6 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from dom0 import files
 from dom0.host import HostConfig
 
 _mine: list[int] = []  # descriptors kept open: their locks say that this process lives
@@ -23,31 +24,24 @@ def note(config: HostConfig, queue: str) -> None:
     path = _path(config, queue)
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    with suppress(BlockingIOError):  # another of the same queue has it, and is the one to be ended
+    try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, str(os.getpid()).encode(), 0)
-        _mine.append(fd)
+    except BlockingIOError:  # another of the same queue has it, and is the one to be ended
+        os.close(fd)
         return
-    os.close(fd)
+    _mine.append(fd)
+    path.write_text(str(os.getpid()))
 
 
 def end(config: HostConfig, queue: str, *, older_than_s: float) -> bool:
     """End the worker of `queue` if it has listened for longer than that; whether there was one."""
-    try:
-        fd = os.open(_path(config, queue), os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if time.time() - os.fstat(fd).st_mtime < older_than_s:
+    path = _path(config, queue)
+    with files.lock(str(path), wait=False) as free:
+        if free or time.time() - path.stat().st_mtime < older_than_s:
             return False
-        os.kill(int(os.pread(fd, 20, 0)), signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(int(path.read_text()), signal.SIGKILL)
         return True
-    finally:
-        os.close(fd)
-    return False
 
 
 def _path(config: HostConfig, queue: str) -> Path:

@@ -40,14 +40,12 @@ def _end_deaf(config: HostConfig) -> None:
     """End a worker that takes no job though it was sent one again and again; its service manager starts a new one."""
     working = list(Job.objects.select_related("host").filter(state__in=Job.WORKING, host__name=config.name))
     had = {kind_of(job.kind).queue for job in working if not _nobody_has(job, config)}
-    idle = {job.pk: kind_of(job.kind).queue for job in working if job.state in Job.CLAIMABLE}
-    idle = {pk: queue for pk, queue in idle.items() if queue not in had}
+    waiting = {job.pk: kind_of(job.kind).queue for job in working if job.state in Job.CLAIMABLE}
     now = time.monotonic()
-    for pk in _unheard.keys() - idle.keys():
-        del _unheard[pk]
-    for pk in idle:
-        _unheard.setdefault(pk, now)
-    for queue in {queue for pk, queue in idle.items() if now - _unheard[pk] > UNHEARD_S}:
+    since = {pk: _unheard.get(pk, now) for pk, queue in waiting.items() if queue not in had}
+    _unheard.clear()
+    _unheard.update(since)
+    for queue in {waiting[pk] for pk, seen in since.items() if now - seen > UNHEARD_S}:
         if hearing.end(config, queue, older_than_s=UNHEARD_S):
             logger.error("the worker of %s took no job for %d s: ended, to be started anew", queue, UNHEARD_S)
 

@@ -112,7 +112,8 @@ def group(host: Host, name: str) -> str:
     if not name:
         return f"{rules.FILES_UNDER_XEN}. {rules.CHOOSE_GROUP}" if of_xen(host) else ""
     if name not in known:
-        there = f"It names {', '.join(known)}." if known else "It names none: leave it empty for image files."
+        none = f"It names none: {'add it there' if of_xen(host) else 'leave it empty for image files'}."
+        there = f"It names {', '.join(known)}." if known else none
         return f"{host}'s host file names no volume group {name}. {there}"
     if "places" in host.figures and name not in host.figures["places"]:
         return f"The volume group {name} is missing on {host}. Switch its disk on, or choose another place."

@@ -162,6 +162,8 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def before() -> dict[str, Any]:
+    stop = ("bin/demo", "--stop", "--name", NAME)  # what a killed run left is none of the box's own
+    subprocess.run(stop, cwd=ROOT, capture_output=True, timeout=120, check=True)
     return box()
 
 

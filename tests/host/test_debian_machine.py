@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dom0 import image_files
-from dom0.host import HostConfig
-from tests.host.test_machine_life import ROOT, Box, box, nothing_left  # noqa: F401
+from bench import bench_create
+from tests.host.test_machine_life import Box, box, nothing_left  # noqa: F401
 
 pytestmark = pytest.mark.host
 DEBIANS = {"bookworm": ("12", "10.10.2.5"), "trixie": ("13", "10.10.2.6")}
@@ -20,24 +18,13 @@ DEBIANS = {"bookworm": ("12", "10.10.2.5"), "trixie": ("13", "10.10.2.6")}
 FAILING = {"sys-kernel-debug.mount", "sys-kernel-tracing.mount"}
 
 
-def archive(suite: str) -> Path:
-    """What *Build an image* makes, kept in var/cache: half a minute the first time. Remove it there to have it anew."""
-    cache = ROOT / "var" / "cache"
-    name = f"debian-machine-{suite}.tar.gz"
-    if not (cache / name).exists():
-        image_files.build(
-            HostConfig(name="cache", libvirt="test:///default", volumes="/", images=str(cache)), suite, name
-        )
-    return cache / name
-
-
 @pytest.fixture(scope="module")
-def debians(box: Box) -> Iterator[dict[str, Any]]:  # noqa: F811
+def debians(box: Box) -> dict[str, Any]:  # noqa: F811
     """The jobs that made an image of each, from the imports folder."""
     imports = box.layout.var / "lib" / "imports"
     imports.mkdir()
     for suite in DEBIANS:
-        os.link(archive(suite), imports / f"{suite}.tar.gz")
+        os.link(bench_create.debian(suite), imports / f"{suite}.tar.gz")
     return box.do(f"""
 from dom0 import image_files
 from machines import image_services

@@ -44,9 +44,12 @@ def arguments(argv: list[str]) -> argparse.Namespace:
     ssh.add_argument("tier", nargs="?", default="", help="needed where several run")
     ssh.add_argument("command", nargs=argparse.REMAINDER)
     verbs.add_parser("status", help="what runs, what is made")
-    test = verbs.add_parser("test", help="the lab's tests; further words go to pytest")
-    test.add_argument("words", nargs=argparse.REMAINDER)
-    return parser.parse_args(argv)
+    verbs.add_parser("test", help="the lab's tests; further words go to pytest")
+    wish, words = parser.parse_known_args(argv)
+    if words and wish.verb != "test":
+        parser.error(f"unrecognized arguments: {' '.join(words)}")
+    wish.words = words
+    return wish
 
 
 def main(argv: list[str]) -> int:

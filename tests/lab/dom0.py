@@ -80,8 +80,12 @@ class Dom0:
         reach.run(self.host, PANEL, timeout_s=600)
         self._serves()
 
-    def _serves(self) -> None:
+    def _listen(self) -> None:
+        """Wait until its workers wait."""
         reach.until(self.host, WORKERS, patience_s=600, said="3")
+
+    def _serves(self) -> None:
+        self._listen()
         argv = reach.argv(self.host, f"cd {INSIDE} && set -a && . /etc/fridu/panel.env && {WARM}")
         self._warm = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.host.folder, bufsize=1
@@ -118,7 +122,7 @@ class Dom0:
         """Start or stop the workers and the watcher."""
         reach.run(self.host, f"systemctl {'start' if wanted else 'stop'} {WORK}", timeout_s=600)
         if wanted:
-            reach.until(self.host, WORKERS, patience_s=600, said="3")
+            self._listen()
 
     def manage(self, code: str) -> str:
         status, said = self._asked({"code": code})

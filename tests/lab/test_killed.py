@@ -16,12 +16,12 @@ FOREIGN = "lvcreate -q -y -L 16M -n Struck-root.old vg0 && head -c 16M /dev/uran
 ITS_SUM = "sha256sum /dev/vg0/Struck-root.old"
 
 BEGIN = f"""
-import random, time
+import random
 from accounts.models import Owner, SSHKey, User
 from audit.log import Actor
 from dom0 import execute, host
 from hosts import work
-from hosts.models import Host, Job
+from hosts.models import Job
 from machines import services
 from machines.models import Machine
 from tests.life import dying

@@ -38,7 +38,7 @@ threading.Timer(60, link.close).start()
 link.send(b"\\n")
 while b"{MACHINE} login:" not in said:
     said += link.receive()
-print("it greets"), __import__("os")._exit(0)
+print("it greets")
 """
 
 
