@@ -5,6 +5,7 @@ These tests run only where `-m` names them (`bin/lab test`): each wakes a virtua
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -49,7 +50,7 @@ class Lab:
 
 
 def _awake(tier: str) -> Iterator[Lab]:
-    host = freezing.restore(tier, called=f"test-{tier}", bound=True)
+    host = freezing.restore(tier, called=f"test-{tier}-{os.getpid()}", bound=True)
     try:
         yield Lab(host=host)
     finally:

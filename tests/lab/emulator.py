@@ -9,7 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -55,8 +55,10 @@ def start(
     `bound`: it ends with this process, however that ends; otherwise it stays until it is stopped.
     """
     stop(name)
+    for left, host in _records():
+        if not host.alive():
+            shutil.rmtree(left, ignore_errors=True)
     folder = running(name)
-    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     for disk in DISKS:
         _overlay(folder / f"{disk}.qcow2", disks.get(disk), tier.data_gib)
@@ -80,13 +82,14 @@ def start(
 
 def recorded() -> list[Running]:
     """The hosts that run now."""
-    found = []
+    return [host for _, host in _records() if host.alive()]
+
+
+def _records() -> Iterator[tuple[Path, Running]]:
+    """The folder and the record of every host started, of dead ones too."""
     for path in sorted(running("x").parent.glob("*/host.json")):
         data = json.loads(path.read_text())
-        host = Running(**{**data, "process": Process(**data["process"])})
-        if host.alive():
-            found.append(host)
-    return found
+        yield path.parent, Running(**{**data, "process": Process(**data["process"])})
 
 
 def stop(name: str) -> bool:
