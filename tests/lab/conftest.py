@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.lab import emulator, freezing, reach
+from tests.lab.dom0 import Dom0, set_up
 from tests.lab.emulator import Running
 from tests.lab.reach import Said
 
@@ -49,8 +50,8 @@ class Lab:
         reach.bring_tree(self.host)
 
 
-def _awake(tier: str) -> Iterator[Lab]:
-    host = freezing.restore(tier, called=f"test-{tier}-{os.getpid()}", bound=True)
+def _awake(tier: str, further: str = "") -> Iterator[Lab]:
+    host = freezing.restore(tier, further=further, called=f"test-{tier}-{os.getpid()}", bound=True)
     try:
         yield Lab(host=host)
     finally:
@@ -61,6 +62,16 @@ def _awake(tier: str) -> Iterator[Lab]:
 def xen() -> Iterator[Lab]:
     """A Xen dom0 with libvirt and the volume group vg0."""
     yield from _awake("xen")
+
+
+@pytest.fixture
+def dom0() -> Iterator[Dom0]:
+    """That dom0 with Fridu installed as it is here, frozen when its workers waited: made anew for each tree."""
+    freezing.advance("xen", "fridu", reach.tree_digest(), set_up)
+    for lab in _awake("xen", "fridu"):
+        stage = Dom0(lab.host)
+        stage.awake()
+        yield stage
 
 
 @pytest.fixture

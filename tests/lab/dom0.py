@@ -55,6 +55,20 @@ WARM = ".venv/bin/python -m tests.lab.warm"
 PORT = "published"
 
 
+def set_up(host: Running) -> None:
+    """From a host just woken to one whose workers wait."""
+    reach.bring_tree(host)
+    reach.run(host, f"tar -C {INSIDE} -xzf -", stdin=_compiled(), timeout_s=300)
+    reach.run(host, f"set -e; {SITE}", timeout_s=400)
+    reach.run(host, "cat > /var/lib/fridu/panel.sqlite3", stdin=_database())
+    reach.run(host, PANEL, timeout_s=600)
+    _listen(host)
+
+
+def _listen(host: Running) -> None:
+    reach.until(host, WORKERS, patience_s=600, said="3")
+
+
 class Dom0:
     """tests.life.story's Stage."""
 
@@ -71,21 +85,9 @@ class Dom0:
         self.host = host
         self.key = host.folder / "life-key"
 
-    def settle(self) -> None:
-        """From a host just woken to one whose workers wait."""
-        reach.bring_tree(self.host)
-        reach.run(self.host, f"tar -C {INSIDE} -xzf -", stdin=_compiled(), timeout_s=300)
-        reach.run(self.host, f"set -e; {SITE}", timeout_s=400)
-        reach.run(self.host, "cat > /var/lib/fridu/panel.sqlite3", stdin=_database())
-        reach.run(self.host, PANEL, timeout_s=600)
-        self._serves()
-
-    def _listen(self) -> None:
-        """Wait until its workers wait."""
-        reach.until(self.host, WORKERS, patience_s=600, said="3")
-
-    def _serves(self) -> None:
-        self._listen()
+    def awake(self) -> None:
+        """Wait until its workers wait, and have `fridu` at hand."""
+        _listen(self.host)
         argv = reach.argv(self.host, f"cd {INSIDE} && set -a && . /etc/fridu/panel.env && {WARM}")
         self._warm = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.host.folder, bufsize=1
@@ -122,7 +124,7 @@ class Dom0:
         """Start or stop the workers and the watcher."""
         reach.run(self.host, f"systemctl {'start' if wanted else 'stop'} {WORK}", timeout_s=600)
         if wanted:
-            self._listen()
+            _listen(self.host)
 
     def manage(self, code: str) -> str:
         status, said = self._asked({"code": code})
@@ -165,7 +167,7 @@ class Dom0:
         while self.boot(wait=True) == boot:
             if time.monotonic() > deadline:
                 raise Problem(f"{self.host.name} did not restart.")
-        self._serves()
+        self.awake()
 
     def boot(self, *, wait: bool = False) -> str:
         """The kernel's name for the time since it started."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import fcntl
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from tests.lab import build, emulator, reach
+from tests.lab import build, emulator, reach, recipe
 from tests.lab.emulator import DISKS, Monitor, Running
 from tests.lab.places import LAB, Problem, built, frozen
 from tests.lab.tiers import TIERS, Tier, frozen_digest
@@ -36,11 +36,38 @@ def _digest(tier: Tier, image: str) -> str:
     return frozen_digest(tier, image, emulator.version(), emulator.command(tier, dict.fromkeys(emulator.PORTS, 0)))
 
 
-def restore(name: str, *, called: str | None = None, bound: bool = False) -> Running:
-    """A host just as it was when frozen, with disks to throw away, let in and with the right clock. Raises Problem."""
+def advance(name: str, further: str, made_from: str, change: Callable[[Running], None]) -> None:
+    """Have the tier `name` frozen a second time, as `further`, after `change`, which depends on `made_from`.
+
+    Raises Problem.
+    """
     tier = ensure(name)
+    with _alone():
+        digest, stamp = recipe.digest((frozen(name) / "digest").read_text(), made_from), frozen(further) / "digest"
+        if stamp.exists() and stamp.read_text() == digest:
+            return
+        shutil.rmtree(frozen(further), ignore_errors=True)
+        host = _wake(tier, name, called=f"new-{further}", bound=True)
+        try:
+            change(host)
+            reach.run(host, SHED)
+            _freeze(further, host)
+        finally:
+            emulator.stop(host.name)
+        stamp.write_text(digest)
+
+
+def restore(name: str, *, further: str = "", called: str | None = None, bound: bool = False) -> Running:
+    """A host just as it was when frozen, with disks to throw away, let in and with the right clock. Raises Problem.
+
+    `further`: as it was when `advance` froze it.
+    """
+    return _wake(ensure(name), further or name, called=called or name, bound=bound)
+
+
+def _wake(tier: Tier, name: str, *, called: str, bound: bool) -> Running:
     disks = {disk: frozen(name) / f"{disk}.qcow2" for disk in DISKS}
-    host = emulator.start(tier, called or name, disks=disks, state=frozen(name) / STATE, bound=bound)
+    host = emulator.start(tier, called, disks=disks, state=frozen(name) / STATE, bound=bound)
     try:
         with Monitor(host) as monitor:
             monitor.migrated(patience_s=120)
@@ -62,15 +89,15 @@ def _make(tier: Tier) -> None:
             reach.run(host, line, timeout_s=300)
         reach.run(host, SHED)
         began = time.monotonic()
-        _freeze(tier, host)
+        _freeze(tier.name, host)
         print(f"{tier.name}: let in after {booted:.0f} s; frozen in {time.monotonic() - began:.1f} s.", flush=True)
     finally:
         emulator.stop(host.name)
 
 
-def _freeze(tier: Tier, host: Running) -> None:
+def _freeze(name: str, host: Running) -> None:
     """Memory and disks to var/lab/frozen; the host has ended then."""
-    new = frozen(tier.name)
+    new = frozen(name)
     new.mkdir(parents=True)
     with Monitor(host) as monitor:
         monitor.ask("stop")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import subprocess
@@ -97,6 +98,16 @@ def _packed() -> bytes:
             if top.name not in LEFT:
                 tar.add(top, top.name, filter=_wanted)
     return out.getvalue()
+
+
+def tree_digest() -> str:
+    """Changes when what `bring_tree` puts into a host does."""
+    found = hashlib.sha256()
+    with tarfile.open(fileobj=io.BytesIO(_packed())) as tar:
+        for member in tar:
+            file = tar.extractfile(member)
+            found.update(repr((member.name, member.mode, member.linkname, file.read() if file else b"")).encode())
+    return found.hexdigest()
 
 
 def _wanted(member: tarfile.TarInfo) -> tarfile.TarInfo | None:

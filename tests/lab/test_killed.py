@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.conftest import Lab
 from tests.lab.dom0 import Dom0
 from tests.life.story import ADDRESS, OPERATOR, PUBLISHED, Story
 
@@ -60,38 +59,36 @@ work.run(create().pk)
 """
 
 
-def test_create_and_delete_come_to_their_end_though_the_worker_dies_and_the_power_goes(xen: Lab) -> None:
-    stage = Dom0(xen.host)
-    stage.settle()
-    story = Story(stage=stage, machine=MACHINE)
+def test_create_and_delete_come_to_their_end_though_the_worker_dies_and_the_power_goes(dom0: Dom0) -> None:
+    story = Story(stage=dom0, machine=MACHINE)
     story.settle()
-    stage.run(FOREIGN)
-    foreign = stage.run(ITS_SUM)
+    dom0.run(FOREIGN)
+    foreign = dom0.run(ITS_SUM)
     empty = story.traces()
     story.zone()
     story.publish()
 
-    stage.works(wanted=False)
-    print(stage.manage(f"{BEGIN}\nstruck(create())"))
+    dom0.works(wanted=False)
+    print(dom0.manage(f"{BEGIN}\nstruck(create())"))
     story.answers()
     assert story.inside("hostname") == MACHINE
-    assert sorted(stage.run("lvs --noheadings -o lv_name").split()) == ["Struck-root", "Struck-root.old"]
+    assert sorted(dom0.run("lvs --noheadings -o lv_name").split()) == ["Struck-root", "Struck-root.old"]
     story.wish("")  # nothing is published of a machine that is to go
-    print(stage.manage(f"{BEGIN}\nstruck(delete())"))
-    assert stage.run("lvs --noheadings -o lv_name").split() == ["Struck-root.old"]
-    assert stage.run("virsh -q list --all --name").split() == ["Domain-0"]
+    print(dom0.manage(f"{BEGIN}\nstruck(delete())"))
+    assert dom0.run("lvs --noheadings -o lv_name").split() == ["Struck-root.old"]
+    assert dom0.run("virsh -q list --all --name").split() == ["Domain-0"]
 
-    stage.works(wanted=True)
+    dom0.works(wanted=True)
     story.wish(PUBLISHED)  # as the rules still have it
-    boot = stage.boot()
-    stage.cut(f"{BEGIN}{CUT}")
-    stage.comes_back(boot)
-    said = stage.manage(f"{BEGIN}\njob = Job.objects.latest('id')\nprint(job.pk, job.state, job.message)")
+    boot = dom0.boot()
+    dom0.cut(f"{BEGIN}{CUT}")
+    dom0.comes_back(boot)
+    said = dom0.manage(f"{BEGIN}\njob = Job.objects.latest('id')\nprint(job.pk, job.state, job.message)")
     number, state, message = said.strip().split(" ", 2)
     assert (state, message) == ("failed", "The worker was killed during installroot.")
-    stage.fridu("job", number, "--go-on")
+    dom0.fridu("job", number, "--go-on")
     story.answers()
     assert story.inside("hostname") == MACHINE
     story.delete()
     story.nothing_is_left(empty)
-    assert stage.run(ITS_SUM) == foreign
+    assert dom0.run(ITS_SUM) == foreign

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.lab.conftest import Lab
 from tests.lab.dom0 import Dom0
 from tests.life.story import live
 
 pytestmark = pytest.mark.lab
 
 
-def test_a_machines_whole_life_under_xen(xen: Lab) -> None:
-    stage = Dom0(xen.host)
-    stage.settle()
-    live(stage)
+def test_a_machines_whole_life_under_xen(dom0: Dom0) -> None:
+    live(dom0)

@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from tests.lab.conftest import Lab
 from tests.lab.dom0 import Dom0
 from tests.life.story import BRIDGE, Story
 
@@ -42,59 +41,50 @@ print("it greets")
 """
 
 
-@pytest.fixture
-def stage(xen: Lab) -> Dom0:
-    stage = Dom0(xen.host)
-    stage.settle()
-    return stage
-
-
-def test_a_machine_under_xen_keeps_to_its_limits_and_can_be_looked_into(stage: Dom0) -> None:
-    story = Story(stage=stage, machine=MACHINE)
+def test_a_machine_under_xen_keeps_to_its_limits_and_can_be_looked_into(dom0: Dom0) -> None:
+    story = Story(stage=dom0, machine=MACHINE)
     story.settle()
     empty = story.traces()
     story.zone()
     story.publish()
     story.create()
 
-    it_keeps_to_its_limits(stage, story)
-    assert "it greets" in stage.manage(CONSOLE)
-    the_doctor_names_what_is_broken(stage, story)
+    it_keeps_to_its_limits(dom0, story)
+    assert "it greets" in dom0.manage(CONSOLE)
+    the_doctor_names_what_is_broken(dom0, story)
     story.write("kept")
     story.stop()
-    code, said = stage.told("check", MACHINE)
+    code, said = dom0.told("check", MACHINE)
     assert code == 0, said
     assert "clean" in said, said
-    it_is_rescued(stage, story)
-    it_boots_the_kernel_of_its_image(stage)
+    it_is_rescued(dom0, story)
+    it_boots_the_kernel_of_its_image(dom0)
 
     story.delete()
     story.nothing_is_left(empty)
 
 
-def it_keeps_to_its_limits(stage: Dom0, story: Story) -> None:
+def it_keeps_to_its_limits(dom0: Dom0, story: Story) -> None:
     """Measured: bytes that arrive, processor time that Xen counts; also after it restarted by itself."""
-    free = moved(stage), share(stage, story)
+    free = moved(dom0), share(dom0, story)
     limits = (f"netin={LIMIT_KBIT}k", f"netout={LIMIT_KBIT}k", f"cpucap={CAP}", "cpuweight=512")
-    stage.fridu("limits", MACHINE, *limits)
-    within_limits(stage, story, free)
-    before = stage.manage(IN_FORCE)
+    dom0.fridu("limits", MACHINE, *limits)
+    within_limits(dom0, story, free)
+    before = dom0.manage(IN_FORCE)
     booted = story.inside("cat /proc/sys/kernel/random/boot_id")
-    stage.inside("reboot")
-    story.until(
-        lambda: stage.inside("cat /proc/sys/kernel/random/boot_id") not in (None, f"{booted}\n"), "it restarted"
-    )
-    assert stage.manage(IN_FORCE) == before
-    within_limits(stage, story, free)
-    stage.fridu("limits", MACHINE, "netin=none", "netout=none", "cpucap=none", "cpuweight=none")
+    dom0.inside("reboot")
+    story.until(lambda: dom0.inside("cat /proc/sys/kernel/random/boot_id") not in (None, f"{booted}\n"), "it restarted")
+    assert dom0.manage(IN_FORCE) == before
+    within_limits(dom0, story, free)
+    dom0.fridu("limits", MACHINE, "netin=none", "netout=none", "cpucap=none", "cpuweight=none")
 
 
-def within_limits(stage: Dom0, story: Story, free: tuple[tuple[float, float], float]) -> None:
+def within_limits(dom0: Dom0, story: Story, free: tuple[tuple[float, float], float]) -> None:
     """`free`: what it took before it had limits, so that they are what holds it back."""
     (freely_in, freely_out), freely = free
     shortest = SENT * 8 / LIMIT_KBIT / 1000
-    into, out = moved(stage)
-    used = share(stage, story)
+    into, out = moved(dom0)
+    used = share(dom0, story)
     print(f"in {freely_in:.1f} then {into:.1f} s, out {freely_out:.1f} then {out:.1f} s")
     print(f"processor {freely:.2f} then {used:.2f}")
     assert into > 0.85 * shortest
@@ -106,24 +96,24 @@ def within_limits(stage: Dom0, story: Story, free: tuple[tuple[float, float], fl
     assert CAP / 100 - 0.06 < used < CAP / 100 + 0.04
 
 
-def moved(stage: Dom0) -> tuple[float, float]:
+def moved(dom0: Dom0) -> tuple[float, float]:
     """Seconds that SENT bytes take into the machine and out of it, beyond a connection that carries none."""
-    empty = min(timed(stage, "true") for _ in range(3))
-    into = timed(stage, "cat > /dev/null", "x" * SENT) - empty
-    return into, timed(stage, f"head -c {SENT} /dev/zero | tr '\\0' x") - empty
+    empty = min(timed(dom0, "true") for _ in range(3))
+    into = timed(dom0, "cat > /dev/null", "x" * SENT) - empty
+    return into, timed(dom0, f"head -c {SENT} /dev/zero | tr '\\0' x") - empty
 
 
-def timed(stage: Dom0, command: str, stdin: str = "") -> float:
+def timed(dom0: Dom0, command: str, stdin: str = "") -> float:
     began = time.monotonic()
-    assert stage.inside(command, stdin) is not None
+    assert dom0.inside(command, stdin) is not None
     return time.monotonic() - began
 
 
-def share(stage: Dom0, story: Story) -> float:
+def share(dom0: Dom0, story: Story) -> float:
     """Of one processor, while something in it wants all."""
     story.inside("(while :; do :; done) >/dev/null 2>&1 & echo $! > /tmp/busy")
     look = f"cat /proc/uptime; virsh dominfo {MACHINE}"
-    (began, used), (ended, then) = [ticked(stage.run(f"sleep {s}; {look}")) for s in (2, 12)]
+    (began, used), (ended, then) = [ticked(dom0.run(f"sleep {s}; {look}")) for s in (2, 12)]
     story.inside("kill $(cat /tmp/busy)")
     return (then - used) / (ended - began)
 
@@ -133,43 +123,43 @@ def ticked(said: str) -> tuple[float, float]:
     return float(said.split()[0]), float(said.split("CPU time:")[1].split()[0].rstrip("s"))
 
 
-def the_doctor_names_what_is_broken(stage: Dom0, story: Story) -> None:
-    code, said = stage.told("doctor", MACHINE)
+def the_doctor_names_what_is_broken(dom0: Dom0, story: Story) -> None:
+    code, said = dom0.told("doctor", MACHINE)
     assert code == 0, said
-    links = json.loads(stage.run(f"ip -json link show master {BRIDGE}"))
+    links = json.loads(dom0.run(f"ip -json link show master {BRIDGE}"))
     card = next(link["ifname"] for link in links)
-    stage.run(f"ip link set {card} nomaster")
-    code, said = stage.told("doctor", MACHINE)
+    dom0.run(f"ip link set {card} nomaster")
+    code, said = dom0.told("doctor", MACHINE)
     assert code == 1, said
     assert BRIDGE in said, said
     print(said)
-    stage.run(f"ip link set {card} master {BRIDGE}")
+    dom0.run(f"ip link set {card} master {BRIDGE}")
     story.answers()
 
 
-def it_is_rescued(stage: Dom0, story: Story) -> None:
-    stage.fridu("rescue", MACHINE)
+def it_is_rescued(dom0: Dom0, story: Story) -> None:
+    dom0.fridu("rescue", MACHINE)
     story.answers()
     assert story.read() == "nothing"
     disks = story.inside("cd /sys/block && echo xvd*").split()
     assert len(disks) == 2, disks
     found = [story.inside(f"mount -o ro /dev/{d} /mnt 2>/dev/null; cat /mnt/root/note; umount /mnt") for d in disks]
     assert "kept" in found, found
-    stage.fridu("rescue", MACHINE, "--end")
-    stage.told("start", MACHINE)
+    dom0.fridu("rescue", MACHINE, "--end")
+    dom0.told("start", MACHINE)
     story.answers()
     assert story.read() == "kept"
-    assert stage.run("lvs --noheadings -o lv_name").split() == [f"{MACHINE}-root"]
+    assert dom0.run("lvs --noheadings -o lv_name").split() == [f"{MACHINE}-root"]
 
 
-def it_boots_the_kernel_of_its_image(stage: Dom0) -> None:
-    stage.run(WITH_KERNEL)
-    stage.fridu("image", "add", "own", "file=own.tar.gz")
-    stage.fridu("image", "kernel", "own", "vmlinuz-6.1-own")
-    stage.fridu("create", f"vmname={OWN_KERNEL}", "vmip=10.10.4.3", "image=own", "boot=image", "vmroot=256")
+def it_boots_the_kernel_of_its_image(dom0: Dom0) -> None:
+    dom0.run(WITH_KERNEL)
+    dom0.fridu("image", "add", "own", "file=own.tar.gz")
+    dom0.fridu("image", "kernel", "own", "vmlinuz-6.1-own")
+    dom0.fridu("create", f"vmname={OWN_KERNEL}", "vmip=10.10.4.3", "image=own", "boot=image", "vmroot=256")
     greets = "exec 3<>/dev/tcp/10.10.4.3/22 && head -c 3 <&3"
     arrives = f"for n in $(seq 60); do timeout 3 bash -c '{greets}' 2>/dev/null && break; sleep 1; done"
-    assert stage.run(arrives) == "SSH"
-    assert "own-vmlinuz-6.1-own" in stage.run(f"virsh dumpxml {OWN_KERNEL}")
-    stage.fridu("delete", OWN_KERNEL)
-    stage.fridu("image", "delete", "own")
+    assert dom0.run(arrives) == "SSH"
+    assert "own-vmlinuz-6.1-own" in dom0.run(f"virsh dumpxml {OWN_KERNEL}")
+    dom0.fridu("delete", OWN_KERNEL)
+    dom0.fridu("image", "delete", "own")
