@@ -38,7 +38,8 @@ sed '0,/^name = .*/s||name = "dom0"|; s|^libvirt = .*|libvirt = "xen:///system"|
      s|^reserved_memory_mib.*|reserved_memory_mib = 64|; s|^addresses = .*|addresses = ["10.0.2.15"]|' \\
   /opt/fridu/deploy/host.toml > /etc/fridu/host.toml
 echo not-a-secret-but-long-enough-for-a-host-thrown-away-after-a-test > /etc/fridu/secret-key
-sed 's|^FRIDU_DATABASE_URL=.*|FRIDU_DATABASE_URL=sqlite:////var/lib/fridu/panel.sqlite3|' \\
+install -d -m 0700 -o fridu-panel -g fridu-panel /var/lib/fridu-panel
+sed 's|^FRIDU_DATABASE_URL=.*|FRIDU_DATABASE_URL=sqlite:////var/lib/fridu-panel/panel.sqlite3|' \\
   /opt/fridu/deploy/panel.env > /etc/fridu/panel.env
 for name in lxc libxl; do install -D -m 0755 /opt/fridu/dom0/hook.py /etc/libvirt/hooks/$name; done
 systemctl restart libvirtd
@@ -46,6 +47,8 @@ cp /opt/fridu/deploy/systemd/*.service /etc/systemd/system/ && systemctl daemon-
 systemctl enable -q --now redis-fridu fridu-guard@a fridu-guard@b
 systemctl enable -q --now fridu-boot
 """
+#: Where the panel's own user may write too; root's files beside it get the owner that it has.
+DATABASE = "/var/lib/fridu-panel/panel.sqlite3"
 WORK = "fridu-watch fridu-worker@power fridu-worker@work fridu-worker@net"
 PANEL = f"systemctl enable -q --now {WORK} fridu-autostart"
 #: Each waits at its queue.
@@ -60,7 +63,7 @@ def set_up(host: Running) -> None:
     reach.bring_tree(host)
     reach.run(host, f"tar -C {INSIDE} -xzf -", stdin=_compiled(), timeout_s=300)
     reach.run(host, f"set -e; {SITE}", timeout_s=400)
-    reach.run(host, "cat > /var/lib/fridu/panel.sqlite3", stdin=_database())
+    reach.run(host, f"cat > {DATABASE} && chown fridu-panel: {DATABASE}", stdin=_database())
     reach.run(host, PANEL, timeout_s=600)
     _listen(host)
 
