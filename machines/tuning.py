@@ -32,6 +32,11 @@ _KEYFILE = (
 )
 _IFCFG = "DEVICE=eth0\nONBOOT=yes\nBOOTPROTO=dhcp\nTYPE=Ethernet\n"
 _WICKED = "BOOTPROTO='dhcp4'\nSTARTMODE='auto'\n"
+_GRUB_CFG = {
+    "any": ["/boot/grub/grub.cfg"],
+    "says": "It has no /boot/grub/grub.cfg, so its grub will stand at a prompt. Inside (chosen with boot=host): "
+    "apt-get install grub2-common linux-image-amd64, then update-grub.",
+}
 _NO_CLOUD = {"path": "/etc/cloud/cloud-init.disabled", "content": "Fridu sets it up.\n", "when": "/etc/cloud"}
 #: Whatever else the builder's installer or cloud-init set up; netplan would add it to ours.
 _OTHER_PLANS = [f"/etc/netplan/{n}.yaml" for n in ("50-cloud-init", "00-installer-config", "01-netcfg", "10-lxc")]
@@ -39,6 +44,13 @@ _OTHER_PLANS = [f"/etc/netplan/{n}.yaml" for n in ("50-cloud-init", "00-installe
 
 def recipe(spec: MachineSpec) -> Wishes:
     """What the family needs beyond name, hosts and fstab, as dom0.tune reads it."""
+    wishes = _of_the_family(spec)
+    if spec.boot.how == "grub":
+        wishes["needs"] = [*wishes.get("needs", ()), _GRUB_CFG]
+    return wishes
+
+
+def _of_the_family(spec: MachineSpec) -> Wishes:
     return {
         "tiny": _tiny,
         "debian": _debian,

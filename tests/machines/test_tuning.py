@@ -14,7 +14,7 @@ import pytest
 from dom0 import families, tune
 from dom0.confined import Root
 from machines import render
-from machines.specs import MachineSpec
+from machines.specs import BootSpec, MachineSpec
 
 SHADOW = "root:*:19000:0:99999:7:::\n"
 #: What each kind of tree has, as its distribution installs it.
@@ -166,4 +166,18 @@ def test_a_known_family_without_its_tools_says_so(grown, spec: MachineSpec):
     fd = os.open(grown("nothing"), os.O_RDONLY | os.O_DIRECTORY)
     wishes = json.loads(render.tuning(replace(spec, image=replace(spec.image, family="fedora"))))
     assert "none of /usr/sbin/NetworkManager" in tune.write(Root(fd), wishes)[0]
+    os.close(fd)
+
+
+def test_a_machine_that_grub_shall_start_says_that_its_root_has_no_menu(grown, spec: MachineSpec):
+    tree = grown("debian 12")
+    debian = replace(spec, image=replace(spec.image, family="debian"))
+    by_grub = json.loads(render.tuning(replace(debian, boot=BootSpec(how="grub", kernel="/grub.bin"))))
+    fd = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
+    (says,) = tune.write(Root(fd), by_grub)
+    assert "no /boot/grub/grub.cfg" in says
+    assert tune.write(Root(fd), json.loads(render.tuning(debian))) == []
+    (tree / "boot/grub").mkdir(parents=True)
+    (tree / "boot/grub/grub.cfg").write_text("linux /vmlinuz\n")
+    assert tune.write(Root(fd), by_grub) == []
     os.close(fd)
