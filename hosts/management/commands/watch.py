@@ -6,6 +6,7 @@ import faulthandler
 import logging
 import signal
 import threading
+import time
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -15,6 +16,7 @@ from dom0 import host
 from dom0.errors import FriduError
 from hosts.watch import look
 
+LONGEST_REST_S = 12.0  # a host not seen for longer counts as silent
 logger = logging.getLogger(__name__)
 
 
@@ -32,8 +34,14 @@ class Command(BaseCommand):
         config = host.load()
         while not stop.is_set():
             close_old_connections()
+            began = time.monotonic()
             try:
                 look(config)
             except (FriduError, OSError, OperationalError):
                 logger.exception("this round saw nothing")
-            stop.wait(options["every"])
+            stop.wait(rest_s(options["every"], time.monotonic() - began))
+
+
+def rest_s(every: float, took: float) -> float:
+    """Seconds until the next round: on a host so slow that looking takes long, it takes no more than a quarter of it."""
+    return max(every, min(3 * took, LONGEST_REST_S))
