@@ -11,11 +11,12 @@ import json
 import os
 import re
 import shutil
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dom0 import archives, blocks, files, marks, runner, volumes
+from dom0 import archives, blocks, files, golden_fill, marks, runner, volumes
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import Golden
@@ -157,16 +158,22 @@ def _copy(config: HostConfig, digest: str, target: int) -> int:
 
 
 def _filesystem(tree: Path, image: Path, entries: int) -> Path:
-    """An ext4 or ext3, as `image` is named, filled from `tree` unmounted, shrunk, its empty blocks given back."""
+    """An ext4 or ext3, as `image` is named, filled from `tree`, shrunk, its empty blocks given back."""
     size = max(64 * MIB, int(_room(tree) * SPARE))
     with open(image, "xb") as file:
         os.truncate(file.fileno(), size)
-    # -d fills it; the checksum seed lets each copy have a UUID of its own without rewriting every checksum.
-    features = ("-O", "metadata_csum,metadata_csum_seed,64bit,uninit_bg") if image.name == "ext4" else ()
-    argv = (f"mkfs.{image.name}", "-q", "-F", "-b", "4096", "-m", "1", *features, "-d", str(tree))
+    # The checksum seed lets each copy have a UUID of its own without rewriting every checksum. Without a journal
+    # until it is filled: the journal would come along with each copy, full of what was done here.
+    features = (
+        "^has_journal" if image.name == "ext3" else "metadata_csum,metadata_csum_seed,64bit,uninit_bg,^has_journal"
+    )
+    argv = (f"mkfs.{image.name}", "-q", "-F", "-b", "4096", "-m", "1", "-E", "nodiscard", "-O", features)
     # mke2fs gives an inode to 16 KiB, too few for a root of small files.
     inodes = ("-N", str(entries + entries // 4 + 1024)) if entries * 16_384 > size // 2 else ()
-    runner.run((*argv, *inodes, str(image)), timeout_s=1800)
+    runner.run((*argv, *inodes, str(image)), timeout_s=600)
+    fill = ("env", f"--chdir={archives.PROJECT}", sys.executable, "-sSE", "-m", "dom0.golden_fill")
+    runner.run((*fill, str(image), str(tree)), timeout_s=golden_fill.TIMEOUT_S + 60)
+    runner.run(("tune2fs", "-O", "has_journal", str(image)), timeout_s=600)
     runner.run(("e2fsck", "-fp", str(image)), timeout_s=600, ok_codes=(0, 1))
     runner.run(("resize2fs", "-M", str(image)), timeout_s=600)
     runner.run(("fallocate", "--dig-holes", str(image)), timeout_s=600)
