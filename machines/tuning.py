@@ -34,8 +34,8 @@ _IFCFG = "DEVICE=eth0\nONBOOT=yes\nBOOTPROTO=dhcp\nTYPE=Ethernet\n"
 _WICKED = "BOOTPROTO='dhcp4'\nSTARTMODE='auto'\n"
 _GRUB_CFG = {
     "any": ["/boot/grub/grub.cfg"],
-    "says": "It has no /boot/grub/grub.cfg, so its grub will stand at a prompt. Inside (chosen with boot=host): "
-    "apt-get install grub2-common linux-image-amd64, then update-grub.",
+    "says": "It has no /boot/grub/grub.cfg, so grub will stand at a prompt on its console. Choose boot=host, "
+    "or an image with a kernel, its initrd and that file.",
 }
 _NO_CLOUD = {"path": "/etc/cloud/cloud-init.disabled", "content": "Fridu sets it up.\n", "when": "/etc/cloud"}
 #: Whatever else the builder's installer or cloud-init set up; netplan would add it to ours.
