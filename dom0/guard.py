@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import socket
 import sys
@@ -25,6 +26,7 @@ from dom0.host import HostConfig
 NAMES = ("a", "b")
 LOOK_S = 0.1
 BEAT_S = 0.3
+TELL_EVERY = 7  # beats: two seconds of the ten the units give
 STALE_S = 1.5
 LATE_S = 0.5  # a look that comes later than that says how busy the box is, not how the other guard is
 AGAIN_S = (0.5, 30.0)  # after a restoration that did not work: at first, and at most
@@ -135,22 +137,29 @@ def _take_place(config: HostConfig, name: str) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     _beat_once(fd)  # first: who has the place and an old beat is taken for a stopped one
+    _tell("READY=1\nWATCHDOG=1")
     fcntl.flock(fd, fcntl.LOCK_EX)
     return fd
 
 
 def _beat(fd: int) -> None:
-    while True:
+    for beat in itertools.count():
         _beat_once(fd)
+        if beat % TELL_EVERY == 0:
+            _tell("WATCHDOG=1")
         time.sleep(BEAT_S)
 
 
 def _beat_once(fd: int) -> None:
     with contextlib.suppress(OSError):  # a full disk: it does its work all the same
         os.pwrite(fd, f"{trial.boot_time():020.3f}\n".encode(), 0)
-    if address := os.environ.get("NOTIFY_SOCKET"):  # systemd, which counts from the first one on
+
+
+def _tell(message: str) -> None:
+    """Tell systemd, whose watchdog counts from the first time on. READY once: each tells everybody on its bus."""
+    if address := os.environ.get("NOTIFY_SOCKET"):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-            manager.sendto(b"READY=1\nWATCHDOG=1", address.replace("@", "\0", 1))
+            manager.sendto(message.encode(), address.replace("@", "\0", 1))
 
 
 def beating(config: HostConfig) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import socket
+import threading
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -163,14 +164,19 @@ def test_a_confirmed_pointer_nobody_can_read_means_closed(config: HostConfig, te
     assert trial.read(config).confirmed == "0"
 
 
-def test_a_beat_tells_systemds_watchdog(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, open(tmp_path / "beat", "w") as beat:
+def test_systemd_hears_once_that_a_guard_is_ready_and_then_that_it_lives(
+    config: HostConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "BEAT_S", 0.01)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
         manager.settimeout(5)
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
-        guard._beat_once(beat.fileno())
-        assert manager.recv(100) == b"READY=1\nWATCHDOG=1"
-    assert abs(float((tmp_path / "beat").read_text()) - trial.boot_time()) < 5
+        beat = guard._take_place(config, "a")
+        threading.Thread(target=guard._beat, args=(beat,), daemon=True).start()
+        heard = [manager.recv(100) for _ in range(4)]
+    assert heard == [b"READY=1\nWATCHDOG=1", *[b"WATCHDOG=1"] * 3]
+    assert guard.beating(config) == ("a",)
 
 
 def test_a_guard_that_was_held_up_itself_ends_no_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,5 +43,5 @@ class Command(BaseCommand):
 
 
 def rest_s(every: float, took: float) -> float:
-    """Seconds until the next round: where looking takes long, no more than a quarter of the time goes to it."""
-    return max(every, min(3 * took, LONGEST_REST_S))
+    """Seconds until the next round: where looking takes long, no more than a sixth of the time goes to it."""
+    return max(every, min(5 * took, LONGEST_REST_S))
