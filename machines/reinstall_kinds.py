@@ -6,9 +6,10 @@ from dom0.host import HostConfig
 from dom0.probe import Scope
 from hosts.kinds import Kind, register
 from hosts.models import Job
-from machines import generations, plan
+from machines import generations, plan, promises
 from machines.kinds import locks_of
 from machines.plan_reinstall import plan_reinstall
+from machines.specs import MachineSpec
 
 
 def register_kinds() -> None:
@@ -19,12 +20,17 @@ def register_kinds() -> None:
             queue="work",
             approval="own",
             scope=looked_at,
-            plan=lambda job, state, config: plan_reinstall(generations.spec_of_wish(job, config), state),
+            plan=lambda job, state, config: plan_reinstall(spec_of(job, config), state),
             locks=locks_of,
             done=generations.ended_well,
             failed=generations.unsettle,
         )
     )
+
+
+def spec_of(job: Job, config: HostConfig) -> MachineSpec:
+    """The machine with its new root, admitted after those that were asked for before. Raises Refused."""
+    return promises.kept_of(generations.spec_of_wish(job, config), job)
 
 
 def looked_at(job: Job, config: HostConfig) -> Scope:

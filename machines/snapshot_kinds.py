@@ -15,6 +15,7 @@ from machines import generations, plan, plan_snapshot
 from machines.kinds import locks_of, scope_of, spec_of, spec_of_job
 from machines.models import Machine, Snapshot
 from machines.reinstall_kinds import looked_at
+from machines.reinstall_kinds import spec_of as spec_to_be
 from machines.specs import MachineSpec
 
 
@@ -95,7 +96,7 @@ def _not_taken(job: Job) -> None:
 
 def _restore(job: Job, state: State, config: HostConfig) -> Plan:
     run = job.args["wanted"] == Machine.Wanted.RUNNING
-    return plan_snapshot.plan_restore(generations.spec_of_wish(job, config), state, job.args["label"], run=run)
+    return plan_snapshot.plan_restore(spec_to_be(job, config), state, job.args["label"], run=run)
 
 
 def _removed(job: Job) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,12 +11,13 @@ from django.utils import timezone
 
 from audit.log import Actor
 from dom0.errors import Refused
-from dom0.state import Place, State, Volume
+from dom0.host import HostConfig
+from dom0.state import Link, Place, State, Volume
 from hosts import work
 from hosts.kinds import kind_of
 from hosts.models import Job, JobSecret, JobStep
 from hosts.services import job_cancel, job_go_on
-from machines import reinstall_services, snapshot_services, snapshot_watch
+from machines import reinstall_services, services, snapshot_services, snapshot_watch
 from machines.models import Grant, Image, Machine, Snapshot
 from machines.snapshot_services import expiry
 
@@ -360,3 +362,26 @@ def test_an_owner_sees_the_job_that_widens_his_snapshot_and_nobody_elses(web_dom
     assert client.get(url).status_code == 200
     client.force_login(brendan)
     assert client.get(url).status_code == 404
+
+
+@pytest.mark.parametrize("what", ["reinstall", "restore"])
+def test_a_root_made_anew_or_brought_back_is_admitted_after_what_was_asked_for_before(what, web_dom, kept, fulup):
+    where = {"host": web_dom.host, "zone": web_dom.zone, "owner": web_dom.owner}
+    services.machine_create(actor_of(fulup), **where, name="first", address="10.10.2.77", memory_mib=300)
+    if what == "reinstall":
+        job = reinstall_services.machine_reinstall(actor_of(fulup), web_dom)
+    else:
+        job = snapshot_services.snapshot_restore(actor_of(fulup), kept)
+        Job.objects.filter(pk=job.pk).update(args={**job.args, "wanted": "running"})
+    job.refresh_from_db()
+    root = Volume(name="WEB-Dom-root", path="x", size_bytes=128 * MIB, machine=str(web_dom.uuid), root="d:0", tuned="t")
+    before = replace(root, name="WEB-Dom-root.before", origin=root.name)
+    free = State(
+        volumes={each.name: each for each in (root, before)},
+        links={web_dom.zone.bridge: Link(name=web_dom.zone.bridge)},
+        archives={web_dom.image.archive: 1},
+        free_bytes=1 << 40,
+        free_memory_mib=300 + web_dom.memory_mib - 1,
+    )
+    with pytest.raises(Refused, match="besides 300 MB for machines about to start"):
+        kind_of(job.kind).plan(job, free, HostConfig(name="h", libvirt="lxc:///", volumes="/v"))
