@@ -12,19 +12,24 @@ from machines.specs import MIB, MachineSpec
 def plan_reinstall(spec: MachineSpec, state: State) -> Plan:
     """Steps after which the machine runs with the spec's image in the spec's generation. Raises Refused.
 
-    Name, address, MAC, swap, log and snapshots stay; SSH keys and password are those of the spec.
+    Name, address, MAC and snapshots stay; SSH keys and password are those of the spec. Swap and log are made anew as
+    well: whoever may only reinstall it gets in as root afterwards, and is not to read what its former root wrote there.
     """
-    rules.refuse_strangers(spec, state)
+    root = state.volumes.get(spec.volume)
+    half_wiped = root is not None and root.unfinished == "wiping"  # the others may be, by this very job
+    rules.refuse_strangers(spec, state, begun=() if half_wiped else ("wiping",))
     _refuse_too_small(spec, state)
     rules.refuse_too_large(spec, state)
     rules.refuse_without_bridge(spec, state)
     draft = Draft(state)
     stages.image(spec, draft)
-    root = state.volumes.get(spec.volume)
     if root is None or root.root != spec.root_mark or not root.tuned:
         stages.stop(spec, draft)
-    for volume in spec.volumes:
-        stages.lvmcreate(spec, draft, volume)
+    stages.lvmcreate(spec, draft, spec.root)
+    # Once the root is there they were made anew before it, and the machine may have written to them since.
+    anew = "" if root and root.root == spec.root_mark else str(spec.root_generation)
+    for volume in spec.others:
+        stages.lvmcreate(spec, draft, volume, anew=anew)
     for volume in spec.others:
         stages.fscreate(spec, draft, volume)
     if root and root.root != spec.root_mark:

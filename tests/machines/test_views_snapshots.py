@@ -132,8 +132,8 @@ def test_it_is_not_there_for_strangers_and_forbidden_without_the_verb(client, br
 def test_a_reinstall_says_what_is_lost_what_stays_and_does_nothing_yet(owner, web_dom, kept):
     Machine.objects.update(log_mib=64)
     text = owner.get(page(web_dom, "reinstall/")).content.decode()
-    assert "<code>WEB-Dom-root</code> (<b>128 MB</b>) is lost. It can’t be undone" in text
-    assert "<code>WEB-Dom-log</code> (64 MB) with what is on it" in text
+    assert "<code>WEB-Dom-root</code> (<b>128 MB</b>) and on <code>WEB-Dom-log</code> (<b>64 MB</b>) is lost" in text
+    assert "<code>WEB-Dom-log</code>: zeroed and made empty" in text
     assert "Its snapshot before" in text
     assert web_dom.address in text
     assert not Job.objects.exists()
