@@ -191,24 +191,28 @@ def _check(machine: Machine) -> None:
     machine.full_clean()
 
 
-def drift_restore(actor: Actor, machine: Machine, *, reason: str = "", approved: bool = False) -> Job:
-    """Ask for the plan that goes back to the wish. Raises Refused, PermissionDenied."""
+def drift_restore(actor: Actor, machine: Machine, *, digest: str, reason: str = "", approved: bool = False) -> Job:
+    """Ask for the plan that goes back to the wish from exactly the difference called `digest`.
+
+    Raises Refused, PermissionDenied.
+    """
     check(actor, "machine.drift")
     with transaction.atomic():
-        machine = services.present(machine)
+        machine = _as_seen(machine, digest)
         args = {"restore": _said(machine)}
         title = f"Put {machine.name} back as wished"
         return services.ask(actor, "machine.drift", machine, title, reason=reason, args=args, approved=approved)
 
 
-def drift_adopt(actor: Actor, machine: Machine, *, reason: str = "", approved: bool = False) -> Job:
+def drift_adopt(actor: Actor, machine: Machine, *, digest: str, reason: str = "", approved: bool = False) -> Job:
     """Wish what was found, where a wish can say it, and ask for the plan of what is left.
 
+    Exactly the difference called `digest` is adopted: a newer one somebody did not look at is not.
     Raises ValidationError, Refused, PermissionDenied.
     """
     check(actor, "machine.drift")
     with transaction.atomic():
-        machine = services.present(machine)
+        machine = _as_seen(machine, digest)
         wishes: dict[str, Any] = {}
         for item in machine.drift.get("items", ()):
             wishes |= item["adopt"]
@@ -231,11 +235,22 @@ def drift_ignore(actor: Actor, machine: Machine, *, digest: str, reason: str = "
     """Leave exactly the difference called `digest` alone, until something else differs. Raises Refused."""
     check(actor, "machine.drift")
     with transaction.atomic():
-        machine = services.present(machine)
-        if not digest or machine.drift.get("digest") != digest:
-            raise Refused("What differs has changed since you saw it.", note="Look at it again, then decide.")
+        machine = _as_seen(machine, digest)
+        if not digest:
+            raise Refused(f"Nothing differs of {machine.name}.", note="Nothing was changed.")
         Machine.objects.filter(pk=machine.pk).update(ignored_drift=digest)
         log.record(actor, "machine.drift", services.thing_of(machine), why=reason, data={"ignored": _said(machine)})
+
+
+def _as_seen(machine: Machine, digest: str) -> Machine:
+    """The machine's row, locked. Raises Refused where something else differs by now, or nothing does any more."""
+    machine = services.present(machine)
+    if machine.drift.get("digest", "") != digest:
+        raise Refused(
+            f"What differs of {machine.name} has changed since you saw it.",
+            note="Nothing was changed. Look at it again, then decide.",
+        )
+    return machine
 
 
 def _said(machine: Machine) -> list[str]:

@@ -79,13 +79,13 @@ def drift(request: UserRequest, pk: int) -> HttpResponse:
 
 
 def _settle(request: UserRequest, machine: Machine) -> HttpResponse:
-    actor, does = actor_of(request), request.POST.get("do", "")
+    actor, does, digest = actor_of(request), request.POST.get("do", ""), request.POST.get("digest", "")
     reason = request.POST.get("reason", "").strip()[:200]
     if does == "ignore":
-        services.drift_ignore(actor, machine, digest=request.POST.get("digest", ""), reason=reason)
+        services.drift_ignore(actor, machine, digest=digest, reason=reason)
         messages.success(request, "Left alone until something else differs.")
         return redirect("machines:drift", machine.pk)
     ways = {"restore": services.drift_restore, "adopt": services.drift_adopt}
     if does not in ways:
         raise Refused("Nothing was chosen.", note="Restore, adopt or ignore what differs.")
-    return redirect("hosts:job", ways[does](actor, machine, reason=reason).pk)
+    return redirect("hosts:job", ways[does](actor, machine, digest=digest, reason=reason).pk)

@@ -70,19 +70,19 @@ def drift(call: Call, machine: Machine) -> int:
     way = call.typed.words[1] if len(call.typed.words) > 1 else ""
     if way and way not in WAYS:
         raise Misunderstood(f"drift knows no {way}. Say {', '.join(WAYS)}, or nothing to look.")
-    items = machine.drift.get("items", ())
+    items, seen = machine.drift.get("items", ()), machine.drift.get("digest", "")
+    for item in items:
+        call.say(f"{item['what']}: {item['wished']} wished, {item['found']} found")
     if way == "ignore":
-        services.drift_ignore(call.actor, machine, digest=machine.drift.get("digest", ""), reason=call.typed.reason)
+        services.drift_ignore(call.actor, machine, digest=seen, reason=call.typed.reason)
         call.say(f"What differs of {machine.name} is left alone until something else does.")
         return 0
     if way:
         ask = services.drift_restore if way == "restore" else services.drift_adopt
-        return follow(call, ask(call.actor, machine, reason=call.typed.reason, approved=call.typed.yes))
+        return follow(call, ask(call.actor, machine, digest=seen, reason=call.typed.reason, approved=call.typed.yes))
     if not items:
         call.say(f"Nothing differs of {machine.name}.")
         return 0
-    for item in items:
-        call.say(f"{item['what']}: {item['wished']} wished, {item['found']} found")
     ignored = machine.drift["digest"] == machine.ignored_drift
     call.say("--")
     call.say(

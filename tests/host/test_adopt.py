@@ -41,7 +41,9 @@ def found(name="Mail"):
     return {i["what"]: [i["wished"], i["found"]] for i in machine(name).drift.get("items", ())}
 
 def settled(way, name="Mail"):
-    job = getattr(adopt_services, "drift_" + way)(actor(), machine(name), approved=True)
+    job = getattr(adopt_services, "drift_" + way)(
+        actor(), machine(name), digest=machine(name).drift.get("digest", ""), approved=True
+    )
     return carried(job)
 
 def strangers():
@@ -86,7 +88,7 @@ CHANGES = {
 @pytest.mark.parametrize("changed", CHANGES)
 def test_what_somebody_changed_by_hand_is_named_and_put_back(changed: str, box: Box, mail: str):  # noqa: F811
     change, named, adoptable = CHANGES[changed]
-    code = f"{change}\nbefore = found()\nitems = machine('Mail').drift['items']\njob = settled('restore')\nout = before, [bool(i['adopt']) for i in items], job, found(), carried(adopt_services.drift_restore(actor(), machine('Mail'), approved=True))['state']"
+    code = f"{change}\nbefore = found()\nitems = machine('Mail').drift['items']\njob = settled('restore')\nout = before, [bool(i['adopt']) for i in items], job, found(), carried(adopt_services.drift_restore(actor(), machine('Mail'), digest='', approved=True))['state']"
     before, can, job, after, again = asked(box, code)
     assert set(before) == set(named), before
     assert all(named[what] in (None, before[what]) for what in named)
@@ -221,7 +223,7 @@ job = adopted(one, address="10.10.2.42")
 m = machine("Old")
 out = {{"zone": likely[0].name, "ours": one.ours, "why": one.why_not, "job": job["state"], "message": job["message"] + job["note"], "stages": job["stages"],
     "image": m.image.name, "family": m.image.family, "vif": m.vif, "drift": found("Old"), "same": xml == virsh("dumpxml", "--inactive", "Old"),
-    "lease": Path(config.state, "ethers", "zDominig", "Old").read_text(), "again": carried(adopt_services.drift_restore(actor(), m))["state"],
+    "lease": Path(config.state, "ethers", "zDominig", "Old").read_text(), "again": carried(adopt_services.drift_restore(actor(), m, digest=""))["state"],
     "deleted": delete("Old")["state"], "theirs": Path("/srv/old/bin/note").read_text()}}
 """,
     )

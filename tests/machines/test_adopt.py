@@ -11,7 +11,6 @@ from django.urls import reverse
 from audit.log import Actor
 from audit.models import Entry
 from dom0 import found
-from dom0.errors import Refused
 from dom0.host import HostConfig
 from dom0.state import State, Volume
 from hosts.models import Job
@@ -186,7 +185,7 @@ def test_owners_find_no_such_pages(client, dominig, host, lost, web_dom):
     with pytest.raises(PermissionDenied):
         services.machine_adopt(actor(dominig), lost, zone=None, owner=dominig.own, address="10.10.1.9")
     with pytest.raises(PermissionDenied):
-        services.drift_restore(actor(dominig), web_dom)
+        services.drift_restore(actor(dominig), web_dom, digest="d" * 64)
 
 
 def test_the_list_the_hosts_page_and_the_overview_tell_of_it(client, fulup, host, lost, web_dom):
@@ -235,17 +234,25 @@ def test_restoring_asks_for_a_plan_and_ignoring_for_none(client, fulup, drifted)
     assert not Job.objects.exists()
     assert Entry.objects.filter(action="machine.drift").exists()
     assert "left alone until something else differs" in client.get(url).content.decode()
-    client.post(url, {"do": "restore"})
+    client.post(url, {"do": "restore", "digest": "d" * 64})
     assert Job.objects.get().kind == "machine.drift"
 
 
-def test_ignoring_something_that_has_changed_since_is_refused(fulup, drifted):
-    with pytest.raises(Refused):
-        services.drift_ignore(actor(fulup), drifted, digest="e" * 64)
+@pytest.mark.parametrize("seen", ["e" * 64, ""])
+@pytest.mark.parametrize("way", ["restore", "adopt", "ignore"])
+def test_a_button_on_an_old_page_settles_nothing_else_than_what_was_seen(client, fulup, drifted, way, seen):
+    client.force_login(fulup)
+    answer = client.post(reverse("machines:drift", args=(drifted.pk,)), {"do": way, "digest": seen})
+    assert answer.status_code == 409
+    assert "What differs of WEB-Dom has changed since you saw it." in answer.content.decode()
+    drifted.refresh_from_db()
+    assert (drifted.memory_mib, drifted.ignored_drift) == (64, "")
+    assert not Job.objects.exists()
+    assert f'name="digest" value="{"d" * 64}"' in answer.content.decode()  # pressed again it is about what is shown
 
 
 def test_adopting_wishes_what_was_found_where_a_wish_can_say_it(fulup, drifted):
-    services.drift_adopt(actor(fulup), drifted)
+    services.drift_adopt(actor(fulup), drifted, digest="d" * 64)
     drifted.refresh_from_db()
     assert drifted.memory_mib == 48
     assert Job.objects.get().args == {"was": {"memory_mib": 64}, "is": {"memory_mib": 48}}
