@@ -234,23 +234,23 @@ def _grown() -> None:
 
 def _anew() -> Job:
     assert answers(ADDRESS, 22, b"SSH")
-    assert ssh(ADDRESS, "echo old > /root/note; sync") == ""
+    assert ssh(ADDRESS, "echo old > /root/note; echo old > /var/log/note; sync") == ""
     return machine_reinstall(actor(), machine(NAME), approved=True)
 
 
 def _renewed() -> None:
     runs_as_wished()
     assert answers(ADDRESS, 22, b"SSH")
-    assert ssh(ADDRESS, "cat /root/note 2>/dev/null; hostname") == "Mail"
+    assert ssh(ADDRESS, "cat /root/note /var/log/note 2>/dev/null; hostname") == "Mail"
 
 
 def _gone() -> None:
     assert not Machine.objects.filter(name=NAME).exists()
-    mine = {f"{NAME}-root.img", NAME, f"machine-{NAME}.nft", "fr0a0a0204"}
+    mine = {f"{NAME}-root.img", f"{NAME}-log.img", NAME, f"machine-{NAME}.nft", "fr0a0a0204"}
     assert not [each for each in life.left() if each.rpartition("/")[2] in mine]
 
 
-CREATE = Deed(lambda: asked(NAME, ADDRESS), runs_as_wished)
+CREATE = Deed(lambda: asked(NAME, ADDRESS, log_mib=16), runs_as_wished)
 CHANGE = Deed(_larger, _grown)
 REINSTALL = Deed(_anew, _renewed)
 DELETE = Deed(lambda: services.machine_delete(actor(), machine(NAME), approved=True), _gone)
