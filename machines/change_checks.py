@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from django.core.exceptions import ValidationError
 
-from machines import addresses, checks
+from machines import addresses, checks, limits_services
 from machines.models import Boot, Machine
+from zones import rates
 
 STEP_MIB = 16  # what a filesystem grows by at least
 ADOPTED = frozenset({"owner", "autostart", "start_order"})  # what the panel keeps of a machine something else made
@@ -17,7 +18,7 @@ def check(before: Machine, after: Machine, changed: frozenset[str], *, back: boo
     """Raises ValidationError, a sentence a field. `back`: it goes back to where it was."""
     rules: dict[str, Callable[[], str]] = {
         "name": lambda: checks.name_complaint(after),
-        "zone": lambda: checks.zone_complaint(after),
+        "zone": lambda: checks.zone_complaint(after) or _share(after),
         "address": lambda: addresses.complaint(after.zone, after.address, name=after.name, mine=before, back=back),
         "memory_mib": lambda: _memory(before, after),
         "root_mib": lambda: _grown(before.root_mib, after.root_mib, "root"),
@@ -46,6 +47,15 @@ def _adopted(machine: Machine) -> str:
         f"{machine.name} was on {machine.host} before the panel knew it: its definition stays as it was found. "
         f"Change it there (virsh edit {machine.name})."
     )
+
+
+def _share(after: Machine) -> str:
+    """What it is sure of moves along: the zone it goes to has to have it."""
+    says = limits_services.share_complaint(after, after.net_share_kbit)
+    if not says:
+        return ""
+    name, sure = after.name, rates.say(after.net_share_kbit)
+    return f"{name} is sure of {sure}. {says} Or lift it before the move: fridu limits {name} share=none"
 
 
 def _memory(before: Machine, after: Machine) -> str:

@@ -67,21 +67,28 @@ def left_to_share(zone: Zone, machine: Machine) -> int | None:
     return max(0, most - max(1, most // 100) - others)
 
 
+def share_complaint(machine: Machine, kbit: int) -> str:
+    """Why the machine can't be sure of so much of its zone's bandwidth; "" where it can."""
+    zone = machine.zone
+    left = left_to_share(zone, machine)
+    if not kbit or (left is not None and kbit <= left):
+        return ""
+    if left is None:
+        return (
+            f"{zone.name} has no ceiling of its own, so there is nothing to be sure of. "
+            f"Give it one first: fridu zone change {zone.name} in=100M out=100M"
+        )
+    return (
+        f"Of {zone.name}'s bandwidth {rates.say(left) or 'nothing'} is left to promise: its machines' "
+        f"shares can't be more than it has. Use {rates.typed(left)} or less."
+    )
+
+
 def _check(machine: Machine, wanted: LimitsSpec) -> None:
     """Raises ValidationError by field."""
     found = limit_words.complaints(wanted, vcpus=machine.vcpus)
-    if wanted.net_share_kbit and "net_share_kbit" not in found:
-        left = left_to_share(machine.zone, machine)
-        if left is None:
-            found["net_share_kbit"] = (
-                f"{machine.zone.name} has no ceiling of its own, so there is nothing to be sure of. "
-                f"Give it one first: fridu zone change {machine.zone.name} in=100M out=100M"
-            )
-        elif wanted.net_share_kbit > left:
-            found["net_share_kbit"] = (
-                f"Of {machine.zone.name}'s bandwidth {rates.say(left) or 'nothing'} is left to promise: its machines' "
-                f"shares can't be more than it has. Use {rates.typed(left)} or less."
-            )
+    if "net_share_kbit" not in found and (says := share_complaint(machine, wanted.net_share_kbit)):
+        found["net_share_kbit"] = says
     if not offers_disk(machine.host):
         found |= {name: NO_DISK.format(host=machine.host) for name in DISK if getattr(wanted, name)}
     if found:

@@ -20,6 +20,7 @@ from machines import addresses, services
 from machines.change_services import machine_change, preview
 from machines.changing import half_way
 from machines.models import Grant, Machine
+from zones.models import Zone
 from zones.services import zone_delete, zone_preview
 
 pytestmark = pytest.mark.django_db
@@ -328,3 +329,24 @@ def test_of_a_machine_something_else_made_only_owner_and_start_are_the_panels(ch
     web_dom.refresh_from_db()
     assert "virsh edit WEB-Dom" in complaints(change, memory_mib=128)["memory_mib"][0]
     assert change(owner=brendan.own, autostart=False, start_order=7)
+
+
+def test_what_it_is_sure_of_has_to_be_left_in_the_zone_it_goes_to(change, web_dom, zones):
+    Machine.objects.filter(pk=web_dom.pk).update(net_share_kbit=20_000)
+    there = zones["zFulup"]
+    assert complaints(change, zone=there)["zone"] == [
+        "WEB-Dom is sure of 20 Mbit/s. zFulup has no ceiling of its own, so there is nothing to be sure of. "
+        "Give it one first: fridu zone change zFulup in=100M out=100M "
+        "Or lift it before the move: fridu limits WEB-Dom share=none"
+    ]
+    Zone.objects.filter(pk=there.pk).update(in_kbit=100_000, out_kbit=50_000)
+    there.refresh_from_db()
+    neighbour = Machine.objects.create(
+        host=there.host, zone=there, owner=web_dom.owner, name="Beside", address="10.10.1.9", mac="aa:bb:cc:dd:01:09",
+        vif="fr9", uid_base=1 << 23, memory_mib=64, root_mib=128, image=web_dom.image,
+    )  # fmt: skip
+    Machine.objects.filter(pk=neighbour.pk).update(net_share_kbit=40_000)
+    (said,) = complaints(change, zone=there)["zone"]
+    assert "Of zFulup's bandwidth 9.5 Mbit/s is left to promise" in said
+    Machine.objects.filter(pk=neighbour.pk).update(net_share_kbit=20_000)
+    assert change(zone=there).args["change"]["zone"] == there.pk
