@@ -1,4 +1,4 @@
-"""Check the filesystem of a machine that is off: `python -m dom0.checking VOLUME MACHINE look|repair`, as root.
+"""Check the filesystem of a machine that is off: `python -m dom0.checking VOLUME MACHINE look|repair LIBVIRT`, as root.
 
 Its owner had root on it, so its bytes are hostile: dom0's kernel does not mount it, and e2fsck reads them as a user
 nobody else is, without privileges, network or anything to write but that one device. What it says is a verdict
@@ -31,14 +31,23 @@ E2FSCK = "/sbin/e2fsck"
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 WAYS = {"look": "-fn", "repair": "-fp"}
 CLEAN, MENDED, MENDED_TOO, LEFT = 0, 1, 2, 4  # e2fsck's exit codes
+#: In a rescue system a guest with a kernel of its own has its volume as a device; to lxc's the host shows the files.
+BY_ITSELF = "Start it from a rescue image and run e2fsck on it there, or restore a snapshot."
+BY_THE_HOST = (
+    "Restore a snapshot, or reinstall it. Or operators type on the host, machine off: e2fsck -f {volume}; it asks what "
+    "to give up."
+)
 _NEWNS, _NEWNET, _NEWIPC = 0x20000, 0x40000000, 0x08000000
 _REC, _PRIVATE, _NOSUID, _NOEXEC = 0x4000, 0x40000, 0x2, 0x8
 _NO_NEW_PRIVS = 38
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def check(volume: str, machine: str, way: str) -> Verdict:
-    """What e2fsck finds on `machine`'s volume; by "repair" it mends what needs no question. Raises Refused, OSError."""
+def check(volume: str, machine: str, way: str, *, lxc: bool = False) -> Verdict:
+    """What e2fsck finds on `machine`'s volume; by "repair" it mends what needs no question.
+
+    `lxc`: the machine never sees its volume itself, so nobody in it could repair more. Raises Refused, OSError.
+    """
     held = marks.open_marked(volume, machine)
     try:
         try:
@@ -49,7 +58,7 @@ def check(volume: str, machine: str, way: str) -> Verdict:
             code, said = confined(Path(device).stat().st_rdev, (E2FSCK, WAYS[way], VOLUME))
     finally:
         os.close(held)
-    return _verdict(code, said.decode("utf-8", "replace"), way)
+    return _verdict(code, said.decode("utf-8", "replace"), way, BY_THE_HOST.format(volume=volume) if lxc else BY_ITSELF)
 
 
 def confined(
@@ -115,17 +124,16 @@ def _call(result: int) -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _verdict(code: int, said: str, way: str) -> Verdict:
+def _verdict(code: int, said: str, way: str, beyond: str) -> Verdict:
     lines = tuple(_plain(line) for line in said.splitlines() if line.strip())[-verdicts.SEEN + 1 :]
     if code == CLEAN:
         return verdicts.good("Its filesystem is in order.", seen=lines)
     if way == "repair" and code in (MENDED, MENDED_TOO, MENDED | MENDED_TOO):
         return verdicts.good("Its filesystem had errors; they are mended.", seen=lines)
     if code & LEFT and code < 8:
-        again = "Start it from a rescue image and run e2fsck on it there, or restore a snapshot."
-        do = again if way == "repair" else "Repair it: fridu check NAME repair mends what needs no question."
+        do = beyond if way == "repair" else "Repair it: fridu check NAME repair mends what needs no question."
         return verdicts.bad("Its filesystem has errors.", do, seen=lines)
-    return verdicts.unsure("e2fsck could not read it to its end.", "Start it from a rescue image.", seen=lines)
+    return verdicts.unsure("e2fsck could not read it to its end.", beyond, seen=lines)
 
 
 def _plain(line: str) -> str:
@@ -134,9 +142,9 @@ def _plain(line: str) -> str:
 
 
 def main(argv: list[str]) -> None:
-    volume, machine, way = argv
+    volume, machine, way, libvirt = argv
     try:
-        sys.stdout.write(check(volume, machine, way).text + "\n")
+        sys.stdout.write(check(volume, machine, way, lxc=libvirt.startswith("lxc:")).text + "\n")
     except Refused as error:
         sys.exit(f"{error.message} {error.note}".strip())
     except (FriduError, hook.Complaint, OSError) as error:

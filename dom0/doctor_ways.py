@@ -127,7 +127,8 @@ def root(config: HostConfig, wish: Wish, args: Mapping[str, str]) -> Verdict:
     found = superblock(block)
     if found is None:
         return bad("There is no filesystem on its root volume.", "Reinstall the machine, or restore a snapshot.")
-    check = "Stop the machine and check its filesystem (fridu check NAME), or start it from a rescue image."
+    check = "Stop the machine and check its filesystem (fridu check NAME)"
+    check += "." if config.lxc else ", or start it from a rescue image and run e2fsck on it there."
     if found.errors:
         last = f", the last {found.last_error:%Y-%m-%d %H:%M} UTC" if found.last_error else ""
         return bad(f"Its root filesystem has errors: the kernel met {found.errors}{last}.", check)

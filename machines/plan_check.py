@@ -33,6 +33,7 @@ def plan_check(spec: MachineSpec, state: State, *, repair: bool, done: bool) -> 
             f"{spec.name} runs: a filesystem in use can't be checked.", note="Nothing was done. Stop it first."
         )
     python = ("env", f"--chdir={spec.place.project}", spec.place.python, "-sSE", "-m", "dom0.checking")
+    what = (spec.volume_path, spec.uuid, "repair" if repair else "look", spec.place.libvirt)
     title = (
         "Check its filesystem and mend what needs no question" if repair else "Check its filesystem, changing nothing"
     )
@@ -40,9 +41,7 @@ def plan_check(spec: MachineSpec, state: State, *, repair: bool, done: bool) -> 
         Step(
             stage=STAGE,
             title=title,
-            action=Command(
-                argv=(*python, spec.volume_path, spec.uuid, "repair" if repair else "look"), timeout_s=LONGEST_S
-            ),
+            action=Command(argv=(*python, *what), timeout_s=LONGEST_S),
             relies_on=(("domains", spec.name),),
             about_s=1.0,
         )

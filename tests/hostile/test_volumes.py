@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from dom0 import blocks, checking, growing, hook, marks
+from dom0 import blocks, checking, doctor, doctor_ways, growing, hook, marks, verdicts
 from dom0.errors import Refused
 from dom0.host import HostConfig
 from fridu_site.cli import main
@@ -52,6 +52,25 @@ def test_a_block_size_no_filesystem_has_takes_none_of_dom0s_memory(
         with open(path, "rb") as file:
             os._exit(0 if reads(file.fileno()) <= 64 * MIB else 1)
     assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(("libvirt", "do"), [("xen:///system", "e2fsck on it there"), ("lxc:///system", "on the host")])
+def test_what_needs_a_person_says_where_that_person_can_do_it(libvirt: str, do: str, tmp_path: Path):
+    volume = formatted(tmp_path / "broken.img")
+    subprocess.run(("debugfs", "-w", "-R", "clri <2>", volume), check=True, capture_output=True)
+    argv = (sys.executable, "-m", "dom0.checking", str(volume), OURS, "repair", libvirt)
+    verdict = verdicts.read(subprocess.run(argv, capture_output=True, text=True, check=True).stdout)
+    assert verdict is not None
+    assert verdict.says == "Its filesystem has errors."
+    assert do in verdict.do
+    assert ("rescue" in verdict.do) == (libvirt == "xen:///system")
+    superblock = bytearray(volume.read_bytes()[:2048])
+    superblock[1024 + 0x3A] |= 2
+    (tmp_path / "met").write_bytes(superblock)
+    config = HostConfig(name="h", libvirt=libvirt, volumes=str(tmp_path))
+    nobody = doctor.wish_of(dict.fromkeys(("name", "uuid", "vif", "mac", "address", "bridge", "gateway", "zone"), ""))
+    told = doctor_ways.root(config, nobody, {"volume": str(tmp_path / "met"), "wanted": "running"})
+    assert ("rescue" in told.do) == (libvirt == "xen:///system")
 
 
 def test_checks_at_the_same_time_keep_nobody_from_being_done_and_share_no_user(tmp_path: Path):

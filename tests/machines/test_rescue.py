@@ -172,7 +172,7 @@ def test_a_check_needs_the_machine_off_and_is_done_once(web_dom):
     with pytest.raises(Refused, match="WEB-Dom runs"):
         plan_check.plan_check(spec, state_of(spec), repair=False, done=False)
     plan = plan_check.plan_check(spec, state_of(spec, running=False), repair=True, done=False)
-    assert plan.steps[0].shown.endswith("repair")
+    assert plan.steps[0].shown.endswith("repair lxc:///system")
     assert plan_check.plan_check(spec, state_of(spec, running=False), repair=True, done=True).steps == ()
 
 
