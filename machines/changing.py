@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from django.db.models import Exists, OuterRef, QuerySet
 
@@ -31,6 +32,17 @@ def refuse_half_way(machine: Machine) -> None:
             f"{machine.name} is half-way: job {job.pk} ({job.title}) stopped, and parts of it may have either name.",
             note=f"Nothing was changed. Go on with job {job.pk}, or undo it, on its page.",
         )
+
+
+def called_at(machine: Machine, when: datetime) -> tuple[str, str]:
+    """The machine's name then, and its zone's domain, by the changes of both that ended well since."""
+    name, zone = machine.name, machine.zone
+    ended = Job.objects.filter(kind=KIND, target_id=machine.pk, state__in=(Job.State.DONE, Job.State.NOTHING))
+    for job in ended.filter(ended__gt=when).order_by("-pk"):
+        former = job.args.get("former", {})
+        name = former.get("name", name)
+        zone = Zone.objects.filter(pk=former["zone"]).first() or zone if "zone" in former else zone
+    return name, zone.domain
 
 
 def unsettled(host: Host) -> QuerySet[Job]:

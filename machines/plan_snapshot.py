@@ -68,10 +68,10 @@ def _refuse_in_use(spec: MachineSpec, *, running: bool) -> None:
         )
 
 
-def plan_restore(spec: MachineSpec, state: State, label: str, *, run: bool) -> Plan:
+def plan_restore(spec: MachineSpec, state: State, label: str, *, run: bool, was: MachineSpec | None = None) -> Plan:
     """Steps after which the root is what it was when the snapshot was taken, in the spec's generation. Raises Refused.
 
-    `run`: the machine is started again.
+    `run`: the machine is started again. `was`: how it was called when the snapshot was taken, and so is in there.
     """
     rules.refuse_strangers(spec, state, begun=("restoring",))
     draft = Draft(state)
@@ -86,6 +86,7 @@ def plan_restore(spec: MachineSpec, state: State, label: str, *, run: bool) -> P
         stages.stop(spec, draft)
         whole(spec, draft, but=label)
         _restore(spec, draft, label, kept)
+    change_stages.names_inside(was or spec, spec, draft)
     change_stages.fill_all(spec, draft)
     if run:
         stages.updateether(spec, draft)

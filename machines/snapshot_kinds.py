@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from django.utils import timezone
 
 from dom0.errors import Refused
@@ -96,7 +98,13 @@ def _not_taken(job: Job) -> None:
 
 def _restore(job: Job, state: State, config: HostConfig) -> Plan:
     run = job.args["wanted"] == Machine.Wanted.RUNNING
-    return plan_snapshot.plan_restore(spec_to_be(job, config), state, job.args["label"], run=run)
+    spec, called = spec_to_be(job, config), job.args.get("called", {})
+    was = replace(
+        spec,
+        name=called.get("name") or spec.name,
+        zone=replace(spec.zone, domain=called.get("domain", spec.zone.domain)),
+    )
+    return plan_snapshot.plan_restore(spec, state, job.args["label"], run=run, was=was)
 
 
 def _removed(job: Job) -> None:

@@ -14,7 +14,7 @@ from accounts.models import User
 from audit.log import Actor
 from dom0.errors import Refused
 from hosts.models import Job
-from machines import generations, services
+from machines import changing, generations, services
 from machines.models import Machine, Snapshot, verbs_on
 
 LABEL = re.compile(r"[a-z0-9][a-z0-9-]{0,19}")
@@ -75,7 +75,9 @@ def snapshot_restore(actor: Actor, kept: Snapshot, *, reason: str = "", approved
         # What a paused one has in memory fits no other root: it is started anew.
         off = machine.wanted == Machine.Wanted.STOPPED
         wanted = Machine.Wanted.STOPPED if off else Machine.Wanted.RUNNING
-        args = {"snapshot": kept.pk, "label": kept.label, **generations.wish(machine, kept.image, wanted)}
+        name, domain = changing.called_at(machine, kept.taken_at) if kept.taken_at else ("", "")
+        args = {"snapshot": kept.pk, "label": kept.label, "called": {"name": name, "domain": domain}}
+        args |= generations.wish(machine, kept.image, wanted)
         title = f"Restore {machine.name} to its snapshot {kept.label}"
         return services.ask(actor, "snapshot.restore", machine, title, reason=reason, args=args, approved=approved)
 

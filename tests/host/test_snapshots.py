@@ -31,6 +31,28 @@ def file(name):
 """
 
 
+def test_the_root_of_a_machine_renamed_since_calls_it_by_its_new_name(box: Box, mail: str):
+    found = box.do(
+        BEGIN
+        + """
+from machines.change_services import machine_change
+answers(m.address, 22, b"SSH")
+ssh(m.address, "echo precious > /root/note; sync")
+take()
+renamed = carried(machine_change(actor(), machine("Mail"), name="Post", approved=True))
+answers(m.address, 22, b"SSH")
+between = ssh(m.address, "hostname; rm /root/note; sync")
+back = carried(snapshot_services.snapshot_restore(actor(), kept(), approved=True))
+answers(m.address, 22, b"SSH")
+out = renamed["state"], between, back, ssh(m.address, "hostname; cat /root/note; grep -c Post /etc/hosts; grep -c Mail /etc/hosts").split()
+"""
+    )
+    renamed, between, back, inside = found
+    assert (renamed, between) == ("done", "Post")
+    assert back["state"] == "done", back
+    assert inside == ["Post", "precious", "1", "0"]
+
+
 def test_what_was_broken_after_a_snapshot_comes_back_over_ssh(box: Box, mail: str):
     found = box.do(
         BEGIN

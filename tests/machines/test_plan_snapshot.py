@@ -92,6 +92,22 @@ def test_restoring_powers_off_brings_back_and_starts_again(wished: MachineSpec, 
     assert plan.plan_start(later, done).steps == ()
 
 
+def test_a_machine_renamed_since_is_called_by_its_new_name_in_the_old_root_too(wished: MachineSpec, kept: State):
+    later, was = replace(wished, root_generation=2), replace(wished, name="Mail")
+    made = plan_snapshot.plan_restore(later, kept, "before", run=True, was=was)
+    assert [step.stage for step in made.steps] == ["stop", "restore", "tuneroot", "start"]
+    assert '"old": "Mail"' in made.steps[2].shown.replace("\n", " ")
+    state = kept
+    for number, step in enumerate(made.steps, start=1):
+        state = step.after(state)
+        left = plan_snapshot.plan_restore(later, state, "before", run=True, was=was).steps
+        assert [s.shown for s in left] == [s.shown for s in made.steps[number:]]
+    xen = replace(later, place=replace(later.place, libvirt="xen:///system"))
+    told = plan_snapshot.plan_restore(xen, kept, "before", run=False, was=replace(xen, name="Mail"))
+    says = [item.title for item in told.items]
+    assert "Inside, it calls itself Mail until its owner runs: hostnamectl hostname WEB-Dom" in says
+
+
 def test_what_was_off_stays_off(wished: MachineSpec, kept: State):
     off = after(plan.plan_stop(wished, kept), kept)
     made = plan_snapshot.plan_restore(replace(wished, root_generation=2), off, "before", run=False)

@@ -18,6 +18,7 @@ from hosts.kinds import kind_of
 from hosts.models import Job, JobSecret, JobStep
 from hosts.services import job_cancel, job_go_on
 from machines import reinstall_services, services, snapshot_services, snapshot_watch
+from machines.change_services import machine_change
 from machines.models import Grant, Image, Machine, Snapshot
 from machines.snapshot_services import expiry
 
@@ -385,3 +386,22 @@ def test_a_root_made_anew_or_brought_back_is_admitted_after_what_was_asked_for_b
     )
     with pytest.raises(Refused, match="besides 300 MB for machines about to start"):
         kind_of(job.kind).plan(job, free, HostConfig(name="h", libvirt="lxc:///", volumes="/v"))
+
+
+def test_a_restore_knows_how_the_machine_was_called_when_the_snapshot_was_taken(web_dom, dominig, fulup, kept):
+    def renamed(name: str, **more) -> None:
+        job = machine_change(actor_of(fulup), Machine.objects.get(), name=name, **more)
+        end(job)
+
+    def called(snapshot: Snapshot) -> str:
+        job = snapshot_services.snapshot_restore(actor_of(dominig), snapshot)
+        end(job, "cancelled", attempt=0)
+        return job.args["called"]["name"]
+
+    renamed("Mail")
+    renamed("Post")
+    between = Snapshot.objects.create(
+        machine=web_dom, label="post", image=web_dom.image, taken_by=dominig, taken_at=timezone.now(), size_mib=128
+    )
+    renamed("Letter", memory_mib=128)
+    assert (called(kept), called(between)) == ("WEB-Dom", "Post")
