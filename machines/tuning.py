@@ -1,8 +1,8 @@
 """What is written into a fresh root filesystem so that it starts as this machine, by the image's family. Pure.
 
 Which tool sets up the network is looked at in the root itself: a recipe carries `when` or `unless`, a path that must
-be there or must not (dom0.tune). No test has started any of these families but tiny: the others are tested on trees
-made by hand, by what is written into them, and no reader of those distributions has looked at it.
+be there or must not (dom0.tune). Tests start Debian and tiny only. What the others get is read by their readers as
+Debian packages them, which then ask DHCP (tests/host/test_readers); wicked's and network-scripts' by a shell alone.
 """
 
 from __future__ import annotations
