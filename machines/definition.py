@@ -15,7 +15,7 @@ VIF_SCRIPT = "vif-bridge"
 #: How a guest names its disks and its console.
 DISKS = {"root": "a", "swap": "b", "log": "c"}
 #: Where a rescued lxc machine has its own root.
-OWN_ROOT = "/mnt/root"
+OWN = {"root": "/mnt/root", "log": "/mnt/log"}  # where a rescue system on lxc sees the machine's own volumes
 CMDLINE = "root=/dev/{root} ro console={console}"
 
 _LXC = """\
@@ -168,10 +168,17 @@ def _names(spec: MachineSpec) -> list[str]:
 
 
 def _own(spec: MachineSpec) -> dict[str, str]:
-    """An lxc machine's own root while it is rescued: libvirt's hook mounts it, it is shown as /mnt/root."""
-    path, mount = quoteattr(spec.volume_path), quoteattr(spec.own_mount)
-    at = _VAR_LOG.format(mount=mount).replace('"/var/log"', f'"{OWN_ROOT}"')
-    return {"log": f"\n      <fridu:own volume={path} mount={mount}/>", "var_log": at}
+    """An lxc machine's own volumes while it is rescued: libvirt's hook mounts them, they are shown as OWN says.
+
+    Beside each other and not one in the other: a root too broken to mount leaves the log to be read.
+    """
+    told, at = "", ""
+    for volume in spec.volumes:
+        if volume.kind in OWN:
+            mount = quoteattr(spec.own_mount if volume.kind == "root" else spec.log_mount)
+            told += f"\n      <fridu:own volume={quoteattr(volume.path)} mount={mount}/>"
+            at += _VAR_LOG.format(mount=mount).replace('"/var/log"', f'"{OWN[volume.kind]}"')
+    return {"log": told, "var_log": at}
 
 
 def _log(spec: MachineSpec) -> dict[str, str]:

@@ -57,8 +57,61 @@ out = into, up, inside.split(), again, out_of, after.split(), str(left), row.res
     assert (left, rescue, observed) == ("None", None, "running")
 
 
+@pytest.mark.parametrize("broken", [False, True])
+def test_its_log_volume_is_beside_its_root_also_where_that_is_too_broken_to_mount(broken: bool, box: Box):  # noqa: F811
+    found = box.do(
+        "create('Mail', '10.10.2.4', log_mib=16)\n"
+        + ASK
+        + f"""
+answers(m.address, 22, b"SSH")
+ssh(m.address, "echo mine > /var/log/note; sync")
+carried(services.machine_stop(actor(), m))
+if {broken}:
+    path = volumes.path_of(config, "Mail-root")
+    with open(path, "r+b") as file:
+        file.seek(1024); kept = file.read(1024); file.seek(1024); file.write(b"x" * 1024)
+into = begun()
+up = answers(m.address, 22, b"SSH")
+inside = ssh(m.address, "cat /mnt/log/note; echo seen >> /mnt/log/note; ls /mnt/root | wc -l; ls /var/log/note 2>/dev/null; sync")
+if {broken}:
+    with open(path, "r+b") as file:
+        file.seek(1024); file.write(kept)
+ended(), answers(m.address, 22, b"SSH")
+out = into, up, inside.split(), ssh(m.address, "cat /var/log/note; ls /mnt/log 2>/dev/null; true").split()
+"""
+    )
+    into, up, inside, after = found
+    assert into["state"] == "done", into
+    assert up
+    assert inside[0] == "mine", inside
+    assert (inside[1:] == ["0"]) == broken, inside
+    assert after == ["mine", "seen"]
+
+
+WAY_OUT = [(s, m) for s in ("stop", "createvmconf", "lvmcreate", "start") for m in ("before", "amid", "after")]
+
+
+@pytest.mark.parametrize(("stage", "moment"), WAY_OUT)
+def test_killed_on_the_way_out_it_goes_on(stage: str, moment: str, box: Box, mail: str):  # noqa: F811
+    found = asked(
+        box,
+        f"""
+answers(m.address, 22, b"SSH")
+ssh(m.address, "echo mine > /root/note; sync")
+begun()
+job = rescue.rescue_end(actor(), machine("Mail"), approved=True)
+one = killed(job, {stage!r}, {moment!r}), gone_on(job)["state"]
+up = answers(m.address, 22, b"SSH")
+row = machine("Mail")
+there = ssh(m.address, "cat /root/note; ls /mnt/root 2>/dev/null; true")
+out = one, up, there, str(volumes.look(config, "Mail-rescue")), row.rescue_id, row.observed
+""",
+    )
+    assert found == [[9, "done"], True, "mine", "None", None, "running"]
+
+
 @pytest.mark.parametrize("stage", ["lvmcreate", "installroot", "stop", "createvmconf", "start"])
-def test_killed_on_the_way_in_or_out_it_goes_on(stage: str, box: Box, mail: str):  # noqa: F811
+def test_killed_on_the_way_in_it_goes_on(stage: str, box: Box, mail: str):  # noqa: F811
     found = asked(
         box,
         f"""

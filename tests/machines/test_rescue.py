@@ -91,6 +91,13 @@ def test_on_lxc_its_own_root_is_mounted_inside_and_on_xen_it_is_the_next_disk(re
     assert '<target dir="/mnt/root"/>' in on_lxc
     assert '<fridu:own volume="/v/WEB-Dom-root.img"' in on_lxc
     assert '<fridu:root volume="/v/WEB-Dom-rescue.img"' in on_lxc
+    assert "/mnt/log" not in on_lxc
+    rescued.log_mib = 64
+    on_lxc = definition.domain_xml(spec_of(rescued, CONFIG))
+    assert '<fridu:own volume="/v/WEB-Dom-log.img"' in on_lxc
+    assert '<target dir="/mnt/log"/>' in on_lxc
+    assert "/var/log" not in on_lxc
+    rescued.log_mib = 0
     rescued.volume_group, rescued.swap_mib = "vg0", 64
     on_xen = definition.domain_xml(spec_of(rescued, XEN))
     places = [on_xen.index(f'dev="/dev/vg0/WEB-Dom-{kind}"') for kind in ("rescue", "root", "swap")]
