@@ -7,6 +7,7 @@ bytes, what archives.Unpacked says): that file is what tells a finished one.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ import shutil
 import stat
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dom0 import files, golden, kernels, runner, uploads
 from dom0.errors import CommandFailed, Refused
@@ -43,18 +44,33 @@ def offered(config: HostConfig) -> list[dict[str, Any]]:
 def take(config: HostConfig, file: str, archive: str) -> str:
     """Move `file` of the imports folder into the images folder as `archive`. Raises Refused, OSError."""
     source, target = _inside(config.imports, file), _inside(config.images, archive)
-    try:
-        facts = source.lstat()
-    except FileNotFoundError:
-        raise Refused(f"{source} is missing.", note="Put it there again, or choose another file.") from None
-    if not stat.S_ISREG(facts.st_mode):
-        raise Refused(f"{source} is not a regular file.", note="Nothing was changed. Put the archive itself there.")
     target.parent.mkdir(parents=True, exist_ok=True)
     half = target.with_name(f".{archive}.taking")
-    shutil.copyfile(source, half, follow_symlinks=False)
+    half.unlink(missing_ok=True)
+    with _regular(source) as given, open(half, "xb") as out:
+        shutil.copyfileobj(given, out, 1 << 20)
+        size = out.tell()
     _keep(half, target)
     source.unlink(missing_ok=True)
-    return f"{target}: {facts.st_size} bytes"
+    return f"{target}: {size} bytes"
+
+
+def _regular(path: Path) -> BinaryIO:
+    """The file itself, opened once: what is looked at is what is read, whoever may write to its folder. Raises
+    Refused for what is missing or no regular file, OSError."""
+    not_regular = Refused(f"{path} is not a regular file.", note="Nothing was changed. Put the archive itself there.")
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Refused(f"{path} is missing.", note="Put it there again, or choose another file.") from None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise not_regular from error
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise not_regular
+    return os.fdopen(fd, "rb")
 
 
 def build(config: HostConfig, suite: str, archive: str) -> str:

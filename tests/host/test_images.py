@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
+import socket
+import stat
 import tarfile
 from pathlib import Path
 
@@ -12,6 +15,7 @@ import pytest
 from audit.log import Actor
 from dom0 import golden, image_files
 from dom0 import host as host_file
+from dom0.errors import Refused
 from hosts import work
 from hosts.models import Job
 from hosts.services import job_approve
@@ -109,6 +113,36 @@ def test_a_hostile_file_is_refused_and_makes_no_image(config, host, actor):
     assert "“../../victim” leads out of the archive" in job.message
     assert Image.objects.get().digest == ""
     assert [p for p in left(config) if p.endswith((".ext4", ".making", ".json"))] == []
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "socket", "folder", "device"])
+def test_nothing_but_a_plain_file_is_taken_from_the_imports_folder(config, kind):
+    path = Path(config.imports) / "shadow.tar"
+    if kind == "link":
+        path.symlink_to("/etc/shadow")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    with pytest.raises(Refused, match="is not a regular file"):
+        image_files.take(config, "shadow.tar", "shadow.tar")
+    assert not list(Path(config.images).glob("*shadow*"))
+    assert not list(Path(config.images).glob(".shadow*"))
+
+
+def test_what_was_left_of_a_take_that_was_killed_is_written_anew_and_no_link_is_followed(config, tmp_path):
+    Path(config.images).mkdir(exist_ok=True)
+    (tmp_path / "other").write_text("theirs")
+    (Path(config.images) / ".a.tar.taking").symlink_to(tmp_path / "other")
+    (Path(config.imports) / "a.tar").write_text("ours")
+    assert image_files.take(config, "a.tar", "a.tar").endswith(": 4 bytes")
+    assert (Path(config.images) / "a.tar").read_text() == "ours"
+    assert (tmp_path / "other").read_text() == "theirs"
 
 
 def test_a_link_in_the_imports_folder_is_not_offered(config):
