@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from dom0.errors import Refused
@@ -25,8 +25,13 @@ PACKED = {
 NOTES = 64 << 10  # bytes of a segment's notes that are read; Linux has some hundred
 XEN_ENTRY, XEN_PVH_ENTRY = 1, 18  # of the notes whose name is "Xen"
 SPARE_MIB = 16  # what Xen's builder and the kernel take at once, besides the kernel and the initrd
+ELF_HEAD, _SEGMENT = 64, struct.Struct("<IIQQQQQQ")
 _PT_LOAD, _PT_NOTE = 1, 4
 _WAY_OUT = "Nothing was changed. Choose another one, for example Debian's vmlinuz-…-amd64."
+
+
+#: Reads a part of a file: from which byte, how many; fewer where it ends. A vmlinux is never read whole.
+Part = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,38 +87,41 @@ def payload(start: int, length: int, first: bytes, name: str) -> Payload:
     raise Refused(f"{name} is a kernel packed in a way Fridu can't read.", note=_WAY_OUT)
 
 
-def elf(content: bytes, kind: str, name: str) -> Kernel:
-    """The kernel whose ELF file, a vmlinux, is `content`. Raises Refused for another machine's, or a damaged one."""
+def elf(part: Part, kind: str, name: str) -> Kernel:
+    """The kernel whose ELF file, a vmlinux, `part` reads. Raises Refused for another machine's, or a damaged one."""
     try:
-        return _elf(content, kind, name)
+        return _elf(part, kind, name)
     except (struct.error, ValueError, OverflowError) as error:
         raise Refused(f"{name} is a damaged kernel: {error}.", note=_WAY_OUT) from error
 
 
-def _elf(content: bytes, kind: str, name: str) -> Kernel:
-    if not content.startswith(b"\x7fELF\x02\x01") or struct.unpack_from("<H", content, 18)[0] != 62:
+def _elf(part: Part, kind: str, name: str) -> Kernel:
+    head = part(0, ELF_HEAD)
+    if not head.startswith(b"\x7fELF\x02\x01") or struct.unpack_from("<H", head, 18)[0] != 62:
         raise Refused(f"{name} is not a kernel for x86-64.", note=_WAY_OUT)
-    types = [*_notes(content)]
-    spans = [(at, at + long) for at, _, long in _segments(content, _PT_LOAD) if long]
+    types = [*_notes(part)]
+    spans = [(at, at + long) for at, _, long in _segments(part, _PT_LOAD) if long]
     if not spans:
         raise ValueError("nothing of it is to be loaded")
     takes = max(end for _, end in spans) - min(start for start, _ in spans)
     return Kernel(kind=kind, pv=XEN_ENTRY in types, pvh=XEN_PVH_ENTRY in types, memory_bytes=takes)
 
 
-def _segments(content: bytes, wanted: int) -> Iterator[tuple[int, bytes, int]]:
+def _segments(part: Part, wanted: int) -> Iterator[tuple[int, bytes, int]]:
     """The segments of that type: physical address, bytes in the file, bytes in memory."""
-    (table,) = struct.unpack_from("<Q", content, 32)
-    each, count = struct.unpack_from("<HH", content, 54)
+    head = part(0, ELF_HEAD)
+    (table,) = struct.unpack_from("<Q", head, 32)
+    each, count = struct.unpack_from("<HH", head, 54)
     for number in range(min(count, 64)):
-        kind, _, offset, _, at, in_file, in_memory, _ = struct.unpack_from("<IIQQQQQQ", content, table + number * each)
+        entry = part(table + number * each, _SEGMENT.size)
+        kind, _, offset, _, at, in_file, in_memory, _ = _SEGMENT.unpack_from(entry)
         if kind == wanted:
-            yield at, content[offset : offset + min(in_file, NOTES)] if wanted == _PT_NOTE else b"", in_memory
+            yield at, part(offset, min(in_file, NOTES)) if wanted == _PT_NOTE else b"", in_memory
 
 
-def _notes(content: bytes) -> Iterator[int]:
+def _notes(part: Part) -> Iterator[int]:
     """The types of the notes whose name is Xen."""
-    for _, notes, _ in _segments(content, _PT_NOTE):
+    for _, notes, _ in _segments(part, _PT_NOTE):
         place = 0
         while place + 12 <= len(notes):
             long, described, kind = struct.unpack_from("<III", notes, place)

@@ -119,7 +119,15 @@ def look(path: str) -> Kernel:
     with raw(path) if kind == "bzImage" else contextlib.nullcontext(path) as vmlinux:
         if kind == "ELF" and size > LARGEST:
             raise Refused(f"{name} is no kernel: it has {size // MIB} MB.", note="Choose another file.")
-        return kernel_image.elf(Path(vmlinux).read_bytes(), kind, name)
+        with open(vmlinux, "rb") as file:
+            return kernel_image.elf(functools.partial(_part, file.fileno()), kind, name)
+
+
+def _part(fd: int, at: int, long: int) -> bytes:
+    """That part of a file, as much of it as there is. Raises ValueError for one no file could have."""
+    if at + long > LARGEST:
+        raise ValueError(f"it points to byte {at + long}")
+    return os.pread(fd, long, at)
 
 
 @contextlib.contextmanager

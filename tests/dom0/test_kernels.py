@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import io
 import lzma
+import os
+import resource
 import struct
 import subprocess
 import tarfile
@@ -150,7 +152,7 @@ def test_headers_that_point_beyond_all_memory_are_damage(config: HostConfig, pla
 def test_notes_without_end_are_not_read_to_their_end(monkeypatch):
     content = bytearray(vmlinux())
     struct.pack_into("<Q", content, 64 + 56 + 32, 1 << 40)  # of the segment of notes: how long it is
-    endless = bytes(content) + bytes(64 * MIB)
+    nameless = (bytes(content) + bytes(64 * MIB)).replace(b"Xen", b"Not")
     looks, unpack_from = [0], struct.unpack_from
 
     def counted(*where: Any) -> Any:
@@ -160,13 +162,25 @@ def test_notes_without_end_are_not_read_to_their_end(monkeypatch):
     monkeypatch.setattr(kernel_image.struct, "unpack_from", counted)
     with pytest.raises(Refused, match="no Xen entry"):
         kernel_image.refuse_unfit(
-            kernel_image.elf(endless.replace(b"Xen", b"Not"), "ELF", "vmlinux"),
+            kernel_image.elf(lambda at, long: nameless[at : at + long], "ELF", "vmlinux"),
             "vmlinux",
             initrd_bytes=0,
             memory_mib=256,
             pv=True,
         )
     assert 10 < looks[0] < 1_000_000, "of 64 MiB, 12 bytes a look"
+
+
+def test_a_vmlinux_of_hundreds_of_megabytes_is_not_read_into_memory(config: HostConfig):
+    path = Path(config.kernels, "vmlinuz-large")
+    path.write_bytes(vmlinux())
+    os.truncate(path, 500 * MIB)
+    child = os.fork()
+    if child == 0:
+        now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + 64 * MIB, now + 64 * MIB))
+        os._exit(0 if kernels.look(str(path)).pv else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_kernel_that_unpacks_without_end_is_refused(config: HostConfig, monkeypatch: pytest.MonkeyPatch):
