@@ -10,6 +10,7 @@ from dom0.errors import Refused
 from machines import create_services
 from machines.models import Machine
 from machines.scenes import scenes
+from machines.size_checks import shares_kernel
 from machines.sizes_forms import AgainForm
 from machines.tabs import framed
 from machines.views import machine_for
@@ -31,6 +32,11 @@ def stages(request: UserRequest, pk: int) -> HttpResponse:
         except Refused as error:
             refused = error
     (scene,) = scenes(request.user, [machine])
-    context = {**framed(request.user, scene, "stages"), "form": form, "refused": refused}
+    context = {
+        **framed(request.user, scene, "stages"),
+        "form": form,
+        "lxc": shares_kernel(machine.host),
+        "refused": refused,
+    }
     status = 409 if refused else 422 if form.errors else 200
     return render(request, "machines/stages.html", context, status=status)

@@ -98,8 +98,9 @@ def refuse_unreachable(spec: MachineSpec) -> None:
     """Raises Refused where dom0 may not open a filesystem that the machine's owner had root on."""
     if not spec.place.lxc:
         raise Refused(
-            f"The host never mounts a filesystem that {spec.name}'s owner had root on.",
-            note="Nothing was changed. Log in on its console instead.",
+            f"{spec.place.host} never mounts a filesystem that {spec.name}'s owner had root on.",
+            note="Nothing was changed. Stop it and set its SSH keys or a one-time password on its page, which confined "
+            "programs write, or log in on its console.",
         )
 
 

@@ -209,3 +209,16 @@ def test_the_page_of_stages_asks_for_a_plan_and_an_owner_never_sees_it(client, f
     assert client.post(page, {"start": "maybe"}).status_code == 422
     client.force_login(dominig)
     assert client.get(page).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("libvirt", "says"),
+    [("lxc:///system", "locks root’s password"), ("xen:///system", "Forced tuning is refused once")],
+)
+def test_the_page_of_stages_says_what_forced_tuning_does_there(client, fulup, web_dom, libvirt, says):
+    web_dom.host.facts |= {"libvirt": libvirt}
+    web_dom.host.save()
+    client.force_login(fulup)
+    text = client.get(f"/machines/{web_dom.pk}/stages/").content.decode()
+    assert says in text
+    assert ("locks root’s password" in text) == (libvirt == "lxc:///system")

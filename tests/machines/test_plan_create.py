@@ -132,10 +132,11 @@ def test_forced_tuning_opens_an_owners_root_in_a_process_of_its_own_and_on_lxc_o
     mark = Tuned.read(after(made, off).volumes["vg0/WEB-Dom-root"].tuned)
     assert mark is not None
     assert mark.base.endswith("-job-7")
-    with pytest.raises(Refused, match="never mounts a filesystem that WEB-Dom's owner had root on"):
+    with pytest.raises(Refused, match="never mounts a filesystem that WEB-Dom's owner had root on") as refused:
         planned(
             replace(wished, place=replace(wished.place, libvirt="xen:///system")), off, tuneroot="force", start="no"
         )
+    assert "Stop it and set its SSH keys or a one-time password" in refused.value.note
 
 
 def test_a_forced_start_restarts_what_runs_once(wished, running):
