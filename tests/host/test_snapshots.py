@@ -44,7 +44,7 @@ answers(m.address, 22, b"SSH")
 between = ssh(m.address, "hostname; rm /root/note; sync")
 back = carried(snapshot_services.snapshot_restore(actor(), kept(), approved=True))
 answers(m.address, 22, b"SSH")
-out = renamed["state"], between, back, ssh(m.address, "hostname; cat /root/note; grep -c Post /etc/hosts; grep -c Mail /etc/hosts").split()
+out = renamed["state"], between, back, ssh(m.address, "hostname; cat /root/note; grep -c Post /etc/hosts; grep -c Mail /etc/hosts; true").split()
 """
     )
     renamed, between, back, inside = found
