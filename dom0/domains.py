@@ -22,6 +22,7 @@ ANSWER_S = 30.0  # for a call that only asks or defines
 START_S = 120.0  # includes the hook's check of the filesystem
 POLL_S = 0.02
 ASK_AGAIN_S = 1.0
+GOING = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_SYSTEM_ERROR, libvirt.VIR_ERR_INTERNAL_ERROR)
 SIGNALS = {
     "usr2": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_USR2,  # busybox init: power off
     "rt6": libvirt.VIR_DOMAIN_PROCESS_SIGNAL_RT6,  # systemd: power off (its SIGRTMIN+4)
@@ -370,11 +371,14 @@ def _ask_to_end(domain: Any, how: str) -> None:
 
 
 def _ended(call: Callable[[], object]) -> None:
-    """A domain that has ended by itself just now is as good: it is off already, or its init can't be signalled."""
+    """A domain that has ended by itself just now is as good: it is off already, or its init can't be signalled.
+
+    libxl has an internal error for one that is ending or starts just now; it is asked again.
+    """
     try:
         call()
     except libvirt.libvirtError as error:
-        if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_SYSTEM_ERROR):
+        if error.get_error_code() not in GOING:
             raise
 
 
