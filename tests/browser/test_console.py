@@ -25,6 +25,7 @@ class Line:
         self.typed = b""
         self.asked: list[dict[str, list[str]]] = []
         self.open: WebSocketRoute | None = None
+        self.still_shows = False  # what was printed before, when a line is opened
         page.route_web_socket(re.compile(r"/console/line/"), self._opened)
 
     def _opened(self, route: WebSocketRoute) -> None:
@@ -37,7 +38,8 @@ class Line:
         if not again:
             self.print("Debian GNU/Linux 12 WEB-Dom hvc0\r\n\r\nWEB-Dom login: ")
         self.tell(at="1700000000000-1")
-        self.tell(live=True)
+        if not self.still_shows:
+            self.tell(live=True)
 
     def _take(self, said: str | bytes) -> None:
         self.typed += said if isinstance(said, bytes) else said.encode()
@@ -136,6 +138,24 @@ def test_a_broken_line_is_opened_again_where_it_broke_and_keeps_what_was_shown(o
     line.print("and after\r\n")
     expect(page.locator(".xterm-rows")).to_contain_text("and after")
     expect(page.locator(".xterm-rows")).to_contain_text("before the break")
+
+
+def test_nobody_is_told_to_type_before_keys_are_taken(opened):
+    page, line = opened
+    line.still_shows = True
+    line.open.close()
+    expect(page.locator("#console-says")).to_have_text("The line broke. Trying again.")
+    for _ in range(200):
+        if len(line.asked) == 2:
+            break
+        page.wait_for_timeout(50)
+    line.print("shown anew\r\n")
+    expect(page.locator(".xterm-rows")).to_contain_text("shown anew")
+    assert page.locator("#console-says").inner_text() == "The line broke. Trying again."
+    line.tell(live=True)
+    expect(page.locator("#console-says")).to_have_text("You type here.")
+    page.keyboard.type("ls")
+    typed(page, line, b"ls")
 
 
 def test_it_says_when_the_machine_stopped_and_can_be_opened_again(opened):

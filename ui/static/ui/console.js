@@ -37,7 +37,7 @@
     linkHandler: { activate() {} }, // a machine names no address that a click would open
   });
   term.open(screen);
-  let line = null, run = "", after = "", me = "", mine = false, live = false, tries = 0, timer = 0, ctrl = false, gone = false;
+  let line = null, run = "", after = "", me = "", mine = false, who = "", live = false, tries = 0, timer = 0, ctrl = false, gone = false;
 
   const say = (words) => { if (says.textContent !== words) says.textContent = words; };
   const note = (words) => term.write("\r\n\x1b[0;7m " + words + " \x1b[0m\r\n");
@@ -59,6 +59,11 @@
     return !(event.ctrlKey && event.shiftKey && event.code === "KeyV"); // the browser pastes
   });
 
+  // Said only once keys are taken: until what was printed before is shown, they go nowhere.
+  const stands = () => {
+    take.hidden = mine;
+    say(mine ? "You type here." : who ? who + " types here. You watch." : "Nobody types here. You watch.");
+  };
   const told = (word) => {
     if (word.run) {
       if (run && !word.again) { term.reset(); after = ""; note("The console was opened anew; what was printed in between is not here."); }
@@ -68,11 +73,11 @@
     }
     if ("mine" in word) {
       mine = word.mine;
-      take.hidden = mine;
-      say(mine ? "You type here." : word.who ? word.who + " types here. You watch." : "Nobody types here. You watch.");
+      who = word.who;
+      if (live) stands();
     }
     if (word.at) after = word.at;
-    if (word.live) term.write("", () => { live = true; });
+    if (word.live) { const its = line; term.write("", () => { if (its === line && its.readyState === WebSocket.OPEN) { live = true; stands(); } }); }
     if (word.missing) note(Math.ceil(word.missing / 1024) + " kB were printed too fast and are left out.");
     if (word.deaf) say("The machine takes no keys at the moment; your last ones are lost.");
     if (word.over) over(word.over);
