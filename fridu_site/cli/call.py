@@ -85,7 +85,7 @@ USAGE = """fridu VERB [key=value …] [--as USER] [--yes] [--verbose] [--reason 
   drift NAME [restore|adopt|ignore]
                           what differs on the host from the wish, and what shall become of it
   rescue NAME [image=] | rescue NAME --end
-                          start it from a throw-away root, its own volumes beside it (lxc: /mnt/root, /mnt/log); and back
+                          start it from a throw-away root, its own volumes beside it (lxc: below /mnt); and back
   check NAME [repair]     the filesystem of a machine that is off; repair mends what needs no question
   doctor [NAME]           why a machine can't be reached, one finding after the other; without NAME the host's health
   jobs                    the latest jobs
