@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import ValidationError
 from django.db.models import Count, Max
@@ -47,6 +48,10 @@ def show(
         "build_form": build_form or ImageBuildForm(prefix="build"),
         "upload_form": upload_form or ImageUploadForm(prefix="upload"),
         "uploads": host is not None and upload_spool.ready(host),
+        "upload_most": upload_spool.most(),
+        "upload_large": upload_spool.too_large(),
+        "upload_kinds": f"{upload_spool.KINDS}, at most {settings.FRIDU_UPLOAD_GIB} GB.",
+        "upload_last": upload_spool.LAST,
         "defaults_form": defaults_form or (DefaultsForm(instance=defaults) if defaults else None),
         "refused": refused,
     }

@@ -15,12 +15,25 @@ from hosts.models import Host
 
 GIB = 1 << 30
 HEAD = 262
+KINDS = ".tar, .tar.gz, .tar.xz, .tar.zst or .tar.bz2"
+#: The field after the archive. A request that broke off reads like a whole one with a shorter file, but lacks it.
+LAST = "upload-whole"
 _MAGIC = ((b"\x1f\x8b", "tar.gz"), (b"\xfd7zXZ\0", "tar.xz"), (b"\x28\xb5\x2f\xfd", "tar.zst"), (b"BZh", "tar.bz2"))
 
 
 def ready(host: Host) -> bool:
     """Whether the panel can write into the spool and the host's worker sees one."""
     return bool(host.figures.get("uploads")) and os.access(settings.FRIDU_UPLOADS, os.W_OK | os.X_OK)
+
+
+def most() -> int:
+    """The most bytes a request with an archive may have."""
+    return int(settings.FRIDU_UPLOAD_GIB) * GIB
+
+
+def too_large() -> str:
+    """What is said of an archive above that."""
+    return f"An archive has at most {settings.FRIDU_UPLOAD_GIB} GB here. Put a larger one into the imports folder."
 
 
 def kind_of(path: Path) -> str:

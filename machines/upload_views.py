@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import redirect
@@ -25,9 +24,8 @@ def image_upload(request: UserRequest) -> HttpResponseBase:
     host = Host.objects.first()
     if host is None or not upload_spool.ready(host):
         return show(request)
-    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.FRIDU_UPLOAD_GIB * upload_spool.GIB:
-        says = f"An archive has at most {settings.FRIDU_UPLOAD_GIB} GiB. Put a larger one into the imports folder."
-        return _wrong(request, ImageUploadForm({}, prefix="upload"), says)
+    if int(request.META.get("CONTENT_LENGTH") or 0) > upload_spool.most():
+        return _wrong(request, ImageUploadForm({}, prefix="upload"), upload_spool.too_large())
     spool = Spool(request)
     request.upload_handlers = [spool]
     try:
@@ -41,12 +39,14 @@ def _checked(request: UserRequest, host: Host, spool: Spool) -> HttpResponse:
     form = ImageUploadForm(request.POST, request.FILES, prefix="upload")
     if spool.full:
         return _wrong(request, form, f"It can't be kept: {spool.full}. Make room for it, or use the imports folder.")
+    if request.POST.get(upload_spool.LAST) != "yes":
+        return _wrong(request, form, "It broke off before all of it was here. Upload it again.")
     if not form.is_valid():
         return show(request, upload_form=form)
     file = form.cleaned_data["file"]
     suffix = upload_spool.kind_of(next(path for path in spool.paths if path.name == file.name))
     if not suffix:
-        return _wrong(request, form, "That is no archive. Choose a .tar, .tar.gz, .tar.xz, .tar.zst or .tar.bz2.")
+        return _wrong(request, form, f"That is no archive. Choose a {upload_spool.KINDS}.")
     try:
         found = {"name": form.cleaned_data["name"], "upload": file.name, "size": file.size, "suffix": suffix}
         job = image_services.image_upload(actor_of(request), host=host, **found)

@@ -7,6 +7,7 @@ import gzip
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from hosts.models import Job
 from machines.models import Image
@@ -31,7 +32,8 @@ def operator(client, fulup):
 
 
 def sent(client, content=GZ, name="debian-12", file="x.tar.gz"):
-    return client.post(URL, {"upload-name": name, "upload-file": SimpleUploadedFile(file, content)})
+    fields = {"upload-name": name, "upload-file": SimpleUploadedFile(file, content), "upload-whole": "yes"}
+    return client.post(URL, fields)
 
 
 def test_an_archive_waits_in_the_spool_for_the_job_that_takes_it(operator, spool):
@@ -62,7 +64,7 @@ def test_what_is_wrong_stands_beside_its_field_and_leaves_nothing(operator, spoo
 def test_too_large_a_one_is_refused_before_it_is_read(operator, spool, settings):
     settings.FRIDU_UPLOAD_GIB = 0
     answer = sent(operator)
-    assert (answer.status_code, "at most 0 GiB" in answer.content.decode()) == (422, True)
+    assert (answer.status_code, "at most 0 GB" in answer.content.decode()) == (422, True)
     assert list(spool.iterdir()) == []
 
 
@@ -74,6 +76,16 @@ def test_a_full_disk_is_said_and_leaves_nothing(operator, spool, monkeypatch):
     answer = sent(operator)
     assert (answer.status_code, "No space left on device" in answer.content.decode()) == (422, True)
     assert list(spool.iterdir()) == []
+
+
+@pytest.mark.parametrize("missing", [80, 120, 200, 220])
+def test_a_request_that_broke_off_is_no_shorter_archive(operator, spool, missing):
+    whole = encode_multipart(
+        BOUNDARY, {"upload-name": "n", "upload-file": SimpleUploadedFile("x.tar.gz", GZ * 20), "upload-whole": "yes"}
+    )
+    answer = operator.generic("POST", URL, whole[:-missing], MULTIPART_CONTENT)
+    assert (answer.status_code, "It broke off" in answer.content.decode()) == (422, True)
+    assert (list(spool.iterdir()), Job.objects.count()) == ([], 0)
 
 
 def test_without_the_forms_token_nothing_stays(fulup, spool):
