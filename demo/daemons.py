@@ -21,6 +21,7 @@ from demo.layout import (
     PYTHON,
     REDIS_SOCKET,
     REDIS_UID,
+    UPLOADS,
     VPN_ADDRESS,
     Layout,
     Problem,
@@ -49,6 +50,7 @@ HOST_TOML = """\
 name = "{name}"
 libvirt = "lxc:///system"
 volumes = "/var/lib/fridu/volumes"
+uploads = "{uploads}"
 vpn_interface = "tun0"
 vpn_address = "{vpn}"
 vpn_network = "10.10.95.0/24"
@@ -77,6 +79,7 @@ def configure(layout: Layout) -> None:
     (layout.var / "etc" / "host.toml").write_text(
         HOST_TOML.format(
             name=layout.name,
+            uploads=UPLOADS,
             vpn=VPN_ADDRESS,
             vpn_port=vpn.PORT,
             vpn_clients=vpn.CLIENTS,
@@ -113,8 +116,11 @@ def _driver(layout: Layout) -> None:
 
 def _panel_folder(layout: Layout) -> None:
     folder = layout.var / "panel"
-    os.chown(folder, PANEL_UID, PANEL_GID)
-    folder.chmod(0o700)
+    uploads = folder / Path(UPLOADS).name
+    uploads.mkdir(exist_ok=True)
+    for own in (folder, uploads):
+        os.chown(own, PANEL_UID, PANEL_GID)
+        own.chmod(0o700)
     key = folder / "secret-key"
     if not key.exists():
         key.touch(mode=0o400)

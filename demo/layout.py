@@ -27,6 +27,7 @@ PANEL_PORT = 8000  # on the admin network, inside dom0
 
 REDIS_SOCKET = "/run/fridu/redis/redis.sock"
 DATABASE = "/var/lib/fridu-panel/fridu.sqlite3"
+UPLOADS = "/var/lib/fridu-panel/uploads"  # archives that come through the panel, until a worker takes them
 DEFAULT_PORT = 8088  # for the browser, on the box's loopback
 
 
@@ -93,6 +94,7 @@ class Layout:
             "FRIDU_SECRET_KEY_FILE": "/var/lib/fridu-panel/secret-key",
             "FRIDU_DATABASE_URL": f"sqlite:///{DATABASE}",
             "FRIDU_BROKER_URL": f"redis+socket://{REDIS_SOCKET}",
+            "FRIDU_UPLOADS": UPLOADS,
             "FRIDU_ALLOWED_HOSTS": f"localhost,127.0.0.1,[::1],{VPN_ADDRESS}",
             "PYTHONUNBUFFERED": "1",
         }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
@@ -22,7 +23,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
-NAME = "maintest"
+#: Two runs of one name stop each other's demo, also from two clones: a run beside another names its own.
+NAME = os.environ.get("FRIDU_TEST_DEMO", "maintest")
 #: What must come may take so long on a busy box; what is promised within a time names that time.
 COMES_S = 60
 expect.set_options(timeout=COMES_S * 1000 / 2)
