@@ -14,7 +14,7 @@ from accounts.models import Owner, SSHKey, User, name_grammar
 from hosts.models import Host
 from machines import create_sizes, modes
 from machines.models import Image, Machine, SiteDefaults
-from machines.sizes_forms import SizesFields, kernel_value
+from machines.sizes_forms import NO_DEFAULT, SizesFields, kernel_value
 from ui import words
 from ui.forms import TYPED, Taking
 from zones.models import Zone
@@ -140,13 +140,15 @@ class CreateForm(Taking, SizesFields):
 
     def _say_defaults(self, defaults: SiteDefaults) -> None:
         image = cast("forms.ModelChoiceField[Image]", self.fields["image"])
-        image.empty_label = f"The default: {defaults.image}" if defaults.image else "There is no default; choose one"
+        image.empty_label = f"The default: {defaults.image}" if defaults.image else NO_DEFAULT
         for name in ("memory_mib", "root_mib", "vcpus", "swap_mib", "log_mib"):
             self.fields[name].widget.attrs["placeholder"] = str(getattr(defaults, name))
 
     @property
     def opened(self) -> bool:
-        """Whether the sizes must be in sight: somebody changed or mistook one."""
+        """Whether the sizes must be in sight: one has to be chosen, or somebody changed or mistook one."""
+        if self.must_choose:
+            return True
         named = [self[name] for name in self.SIZES if name in self.fields]
         return any(bound.errors or bound.value() for bound in named) or not self["autostart"].value()
 
@@ -320,9 +322,7 @@ class DefaultsForm(Taking, SizesFields):
     """What a new machine gets where nobody says otherwise."""
 
     CALLED = {"boot": "kernel", "stages": "lvmcreate"}
-    image = forms.ModelChoiceField(
-        Image.objects.none(), required=False, empty_label="None: each new machine names its own"
-    )
+    image = forms.ModelChoiceField(Image.objects.none(), required=False, empty_label="None: each names its own")
     memory_mib = forms.IntegerField(min_value=16, max_value=1 << 20, label="Memory, MB")
     root_mib = forms.IntegerField(min_value=16, max_value=1 << 26, label="Root volume, MB")
     vcpus = forms.IntegerField(min_value=1, max_value=64, label="vCPUs")

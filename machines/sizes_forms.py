@@ -23,6 +23,7 @@ MODES = (
     ("force", "force, do it again"),
     ("only", "only this"),
 )
+NO_DEFAULT = "There is no default; choose one"
 Choices = list[tuple[str, str]]
 
 
@@ -109,6 +110,7 @@ class SizesFields(StagesForm):
     filesystem = forms.ChoiceField(required=False, label="Filesystem of the root")
     kernel = forms.ChoiceField(required=False, label="Kernel")
     own_kernel = True
+    NEEDED = ("image", "volume_group", "kernel")
 
     def offer(self, hosts: Sequence[Host], defaults: SiteDefaults | None, *, empty: bool) -> None:
         """Fill the choices; with `empty` each has a first one that means the default."""
@@ -117,7 +119,8 @@ class SizesFields(StagesForm):
         self._choices("volume_group", of_group, self._default(of_group, defaults, "volume_group", empty))
         kinds = [("ext4", "ext4"), ("ext3", "ext3, as the older tools know it")]
         self._choices("filesystem", kinds, f"The default: {defaults.filesystem if defaults else 'ext4'}", empty)
-        said = f"The default: {_kernel_in_words(defaults)}" if empty else "The host's, none chosen yet"
+        kernel = _kernel_in_words(defaults)
+        said = (f"The default: {kernel}" if kernel else NO_DEFAULT) if empty else "The host's, none chosen yet"
         self._choices("kernel", kernel_choices(hosts), said)
         swap = self.fields["swap_mib"]
         swap.help_text = "0: none." if self.own_kernel else f"{NO_SWAP}. Leave it empty."
@@ -131,11 +134,18 @@ class SizesFields(StagesForm):
         if not empty:
             return ""
         value = getattr(defaults, field) if defaults else ""
-        return f"The default: {dict(offered).get(value or FILES, value or 'none chosen yet')}"
+        found = dict(offered).get(value or FILES, value)
+        return f"The default: {found}" if found else NO_DEFAULT
 
     def _choices(self, name: str, offered: Choices, first: str, empty: bool = True) -> None:
         field = cast(forms.ChoiceField, self.fields[name])
         field.choices = [("", first), *offered] if first and empty else offered
+
+    @property
+    def must_choose(self) -> bool:
+        """Whether something needed has no default."""
+        named = [cast(forms.ChoiceField, self.fields[name]) for name in self.NEEDED if name in self.fields]
+        return any(str(next(iter(field.choices), ("", ""))[1]) == NO_DEFAULT for field in named)
 
     def sizes(self) -> dict[str, Any]:
         """What was chosen, by field of Machine; None where the default is to hold."""
@@ -154,7 +164,7 @@ class SizesFields(StagesForm):
 
 def _kernel_in_words(defaults: SiteDefaults | None) -> str:
     if defaults is None or (defaults.boot == Boot.HOST and not defaults.kernel):
-        return "none chosen yet"
+        return ""
     return defaults.kernel or str(Boot(defaults.boot).label)
 
 

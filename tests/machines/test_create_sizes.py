@@ -59,7 +59,8 @@ def test_the_form_offers_the_hosts_groups_with_their_room_its_kernels_and_its_me
     text = operator.get(URL).content.decode()
     assert '<option value="vg0">Volume group vg0, 12 GB free of 50 GB</option>' in text
     assert "Volume group vg1, missing now" in text
-    assert "The default: none chosen yet" in text
+    assert text.count("There is no default; choose one") == 2, "neither group nor kernel"
+    assert '<details class="f" id="sizes" open>' in text, "what has to be chosen is in sight"
     assert "Image files" not in text, "not under Xen"
     assert '<option value="host:vmlinuz-6.1.0">' in text
     assert "Grub, running inside the machine" in text
