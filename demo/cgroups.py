@@ -17,6 +17,7 @@ from demo.layout import Layout, Problem
 ROOT = Path("/sys/fs/cgroup")
 MOUNTS = Path("/proc/self/mounts")
 WANTED = ("cpu", "cpuset", "io", "memory", "pids")  # of v2; cpu and memory must be there
+LIMITS = ("cpu", "io", "memory")  # of v2: what a machine may be held to; systemd hands no io down by itself
 SYSTEMD = "name=systemd"  # of v1: where a machine's systemd keeps its services apart
 OFFERED = "cgroup-offered"  # in the state folder: controllers that the box's root group had not handed down before us
 NONE_THERE = (
@@ -60,7 +61,7 @@ def make(layout: Layout) -> None:
     for hierarchy in hierarchies():
         try:
             if not hierarchy.controllers:
-                (layout.var / OFFERED).write_text(" ".join(_offer(hierarchy.path, ("cpu", "memory"))))
+                (layout.var / OFFERED).write_text(" ".join(_offer(hierarchy.path, LIMITS)))
             group = hierarchy.path / layout.cgroup
             group.mkdir(exist_ok=True)
             if "cpuset" in hierarchy.controllers.split(","):
