@@ -144,8 +144,8 @@ class SizesFields(StagesForm):
     @property
     def must_choose(self) -> bool:
         """Whether something needed has no default."""
-        named = [cast(forms.ChoiceField, self.fields[name]) for name in self.NEEDED if name in self.fields]
-        return any(str(next(iter(field.choices), ("", ""))[1]) == NO_DEFAULT for field in named)
+        offered = [list(cast(Any, self.fields[name]).choices) for name in self.NEEDED if name in self.fields]
+        return any(choices[0][1] == NO_DEFAULT for choices in offered if choices)
 
     def sizes(self) -> dict[str, Any]:
         """What was chosen, by field of Machine; None where the default is to hold."""
