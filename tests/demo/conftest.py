@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import signal
 import socket
@@ -12,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,8 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.conftest import OPTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
-#: Two runs of one name stop each other's demo, also from two clones: a run beside another names its own.
-NAME = os.environ.get("FRIDU_TEST_DEMO", "maintest")
+#: Two runs of one name stop each other's demo, so each clone has a name of its own.
+NAME = f"t{zlib.crc32(str(ROOT).encode()):08x}"
 #: What must come may take so long on a busy box; what is promised within a time names that time.
 COMES_S = 60
 expect.set_options(timeout=COMES_S * 1000 / 2)
