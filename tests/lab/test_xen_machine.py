@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from tests.lab import reach
 from tests.lab.dom0 import Dom0
 from tests.life.story import BRIDGE, Story
 
@@ -18,7 +19,7 @@ LIMIT_KBIT, CAP = 1000, 30
 WITH_KERNEL = """
 set -e; cd $(mktemp -d /var/tmp/image.XXXX) && mkdir boot; kernels=/var/lib/fridu/kernels
 cp $kernels/guest-vmlinux boot/vmlinuz-6.1-own; cp $kernels/guest-initrd boot/initrd.img-6.1-own
-zcat /var/lib/fridu/imports/tiny.tar.gz > all.tar && tar -rf all.tar ./boot && gzip -1 all.tar
+zcat /var/lib/fridu/images/tiny-*.tar.gz > all.tar && tar -rf all.tar ./boot && gzip -1 all.tar
 mv all.tar.gz /var/lib/fridu/imports/own.tar.gz
 """
 IN_FORCE = f"""
@@ -58,7 +59,7 @@ def test_a_machine_under_xen_keeps_to_its_limits_and_can_be_looked_into(dom0: Do
     assert code == 0, said
     assert "clean" in said, said
     it_is_rescued(dom0, story)
-    it_boots_the_kernel_of_its_image(dom0)
+    it_boots_the_kernel_of_its_image(dom0, story)
 
     story.delete()
     story.nothing_is_left(empty)
@@ -152,8 +153,9 @@ def it_is_rescued(dom0: Dom0, story: Story) -> None:
     assert dom0.run("lvs --noheadings -o lv_name").split() == [f"{MACHINE}-root"]
 
 
-def it_boots_the_kernel_of_its_image(dom0: Dom0) -> None:
-    dom0.run(WITH_KERNEL)
+def it_boots_the_kernel_of_its_image(dom0: Dom0, story: Story) -> None:
+    reach.run(dom0.host, WITH_KERNEL, timeout_s=600)
+    story.until(lambda: "own.tar.gz" in dom0.fridu("image"), "the host has told of the archive")
     dom0.fridu("image", "add", "own", "file=own.tar.gz")
     dom0.fridu("image", "kernel", "own", "vmlinuz-6.1-own")
     dom0.fridu("create", f"vmname={OWN_KERNEL}", "vmip=10.10.4.3", "image=own", "boot=image", "vmroot=256")
