@@ -18,7 +18,7 @@ hypothesis.settings.register_profile("fridu", deadline=None)
 hypothesis.settings.load_profile("fridu")
 
 HERE = Path(__file__).parent
-#: The host files that take longest. Begun first, they leave no processor waiting for the last of them.
+#: The hosts' and the lab's files that take longest. Begun first, they leave no processor waiting for the last of them.
 LONGEST = (
     "host/test_guard.py",
     "host/test_model.py",
@@ -31,6 +31,9 @@ LONGEST = (
     "host/test_flows.py",
     "hostile/test_exhaustion.py",
     "host/test_bandwidth.py",
+    "lab/test_killed.py",
+    "lab/test_life.py",
+    "lab/test_debian.py",
 )
 
 

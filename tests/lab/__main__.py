@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
+from typing import NoReturn
 
 from demo import packages, venv
 from demo.layout import Layout, Problem
@@ -146,12 +146,14 @@ def _words(host: Running) -> str:
     return f"{host.name:9} runs (process {host.process.pid}): {ports}. A shell: bin/lab ssh {host.tier}"
 
 
-def _test(words: list[str]) -> int:
+def _test(words: list[str]) -> NoReturn:
+    """This process becomes pytest: who ends it ends the tests, and their hosts with them."""
     _prepare(for_tests=True)
-    python = PROJECT / ".venv" / "bin" / "python"
+    python = str(PROJECT / ".venv" / "bin" / "python")
     env = {**os.environ, "FRIDU_BROKER_URL": "memory://", "PYTHONDONTWRITEBYTECODE": "1"}
     where = () if any(word.startswith("tests/") for word in words) else ("tests/lab",)
-    return subprocess.run((str(python), "-m", "pytest", "-m", "lab", *where, *words), cwd=PROJECT, env=env).returncode
+    os.chdir(PROJECT)
+    os.execve(python, (python, "-m", "pytest", "-m", "lab", *where, *words), env)
 
 
 if __name__ == "__main__":
