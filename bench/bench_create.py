@@ -18,8 +18,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from dom0 import image_files
-from dom0.host import HostConfig
+from bench.bench_provision import debian
 
 PROJECT = Path(__file__).resolve().parents[1]
 NAME = "bench"
@@ -41,15 +40,6 @@ def demo(*arguments: str) -> None:
     done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         sys.exit(done.stdout + done.stderr)
-
-
-def debian(suite: str) -> Path:
-    """What *Build an image* makes, kept in var/cache: half a minute the first time. Remove it there to have it anew."""
-    path = PROJECT / "var" / "cache" / f"debian-machine-{suite}.tar.gz"
-    if not path.exists():
-        config = HostConfig(name="cache", libvirt="test:///default", volumes="/", images=str(path.parent))
-        image_files.build(config, suite, path.name)
-    return path
 
 
 def offered(archive: Path) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import bench_create
+from bench.bench_provision import debian
 from tests.host.test_machine_life import Box, box, nothing_left  # noqa: F401
 
 pytestmark = pytest.mark.host
@@ -24,7 +24,7 @@ def debians(box: Box) -> dict[str, Any]:  # noqa: F811
     imports = box.layout.var / "lib" / "imports"
     imports.mkdir()
     for suite in DEBIANS:
-        os.link(bench_create.debian(suite), imports / f"{suite}.tar.gz")
+        os.link(debian(suite), imports / f"{suite}.tar.gz")
     return box.do(f"""
 from dom0 import image_files
 from machines import image_services
