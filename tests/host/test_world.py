@@ -221,8 +221,8 @@ elif verb == "off" and domain.isActive():
     try:
         domain.sendProcessSignal(1, libvirt.VIR_DOMAIN_PROCESS_SIGNAL_USR2)
     except libvirt.libvirtError as error:
-        # libvirt has not been told init's process id yet, or the machine has ended just now
-        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+        # libvirt has not been told init's process id yet, or the machine, or just its init, has ended
+        if error.get_error_code() not in (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_SYSTEM_ERROR):
             raise
 mounts = [line for line in pathlib.Path("/proc/mounts").read_text().splitlines() if "/run/fridu/machines/" in line]
 print(json.dumps({"active": domain.isActive(), "mounts": mounts}))
